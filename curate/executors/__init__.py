@@ -1,0 +1,1 @@
+"""Executors: they know tasks, never steps."""

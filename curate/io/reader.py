@@ -1,0 +1,97 @@
+"""What a reader is: settings, a listing of splits, and batches of documents with a report of what can't be read.
+
+A split is a piece of one file that one worker reads alone. Splits depend on the files only, never on how many workers
+there are. `read` yields batches of about BATCH_BYTES of text with the columns of `curate.schema.DOCUMENT` (without
+`_row`) and then the promoted `columns`, always the same batches for the same split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import pyarrow as pa
+import xxhash
+from pydantic import BaseModel, ConfigDict, Field
+
+BATCH_BYTES = 8 << 20
+BATCH_ROWS = 65_536
+SPLIT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Split:
+    """A piece of a file: [start, end) in units of the reader (bytes, row groups, lines); end < 0 means to the end."""
+
+    uri: str  # what to open: an absolute path or an fsspec URL
+    path: str  # relative to the data set's root, '/' separated: goes into ids, ledger and quarantine
+    size: int  # bytes on disk of this piece, for balancing
+    fingerprint: str  # of the whole file: "size:mtime_ns", an ETag, a version
+    start: int = 0
+    end: int = -1
+
+
+class Unreadable(NamedTuple):
+    """A row (or the rest of a file) that could not be read."""
+
+    path: str  # as Split.path
+    offset: int  # absolute decompressed byte offset, or row number where offsets don't exist
+    error: str  # what is wrong: got, expected
+    content: bytes  # the first bytes of it, at most 4 KiB
+
+
+class Rows(NamedTuple):
+    """A batch of readable documents and what was unreadable since the last one."""
+
+    batch: pa.RecordBatch
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class Reader(BaseModel):
+    """Base of all readers. Fields are the keys of `read:` in a recipe; `paths` is what stands behind the reader's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+
+    paths: tuple[str, ...] = Field(description="files, globs or folders; relative ones start at the recipe's folder")
+    text: str = Field("text", description="field that holds the text")
+    id: str | None = Field(None, description="field that holds the id; default: the field 'id' where there is one, else derived from path and offset")
+    source: str | None = Field(None, description="field that names the source; default: the data set's name")
+    columns: Mapping[str, str] = Field({}, description="fields to keep as typed columns: name -> string, int, float, bool or timestamp")
+    meta: bool = Field(True, description="keep all other fields as JSON text in the column 'meta'")
+    max_doc_bytes: int = Field(32 << 20, gt=0, description="longer rows are quarantined, so that memory stays bounded")
+
+    def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
+        """List the pieces to read, sorted by path then start. base: folder that relative paths start from.
+
+        Raises DataError where nothing matches.
+        """
+        raise NotImplementedError
+
+    def read(self, split: Split, dataset: str) -> Iterator[Rows]:
+        """Yield the documents of a split in order. Never raises for bad rows or a truncated file: it reports them."""
+        raise NotImplementedError
+
+    def extra_columns(self) -> dict[str, pa.DataType]:
+        """Types of the promoted columns, in order."""
+        return {name: COLUMN_TYPES[kind] for name, kind in self.columns.items()}
+
+
+COLUMN_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+
+
+def document_id(dataset: str, path: str, offset: int) -> str:
+    """Derive an id that does not depend on splits or on where the data set lies."""
+    return xxhash.xxh3_128_hexdigest(f"{dataset}\0{path}\0{offset}".encode())
+
+

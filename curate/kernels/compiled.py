@@ -1,0 +1,63 @@
+"""How kernels are compiled: eagerly, with explicit signatures, cached in the user's cache folder.
+
+One signature per kernel and read-only array types for inputs: numba takes writable arrays where read-only ones are
+declared, so a memory-mapped buffer and a fresh one share one compilation. No `fastmath`, no `parallel`: results must
+not depend on the CPU, and a worker process owns one core.
+
+numba keys its cache by source file, its time stamp, Python, CPU model and features; ours adds the version of curate.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: $CURATE_CACHE, or the user's cache folder."""
+    base = os.environ.get("CURATE_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "curate")
+    from curate import __version__
+
+    return Path(base) / f"kernels-{__version__}"
+
+
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
+import numba  # noqa: E402  the cache folder must be set before numba reads its configuration
+from numba import types  # noqa: E402
+
+if not numba.config.CACHE_DIR:  # numba was imported by somebody else first
+    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+
+
+def ro(scalar: Any) -> Any:
+    """Type of a one-dimensional, contiguous, read-only array: what a kernel only reads."""
+    return types.Array(scalar, 1, "C", readonly=True)
+
+
+def ro2(scalar: Any) -> Any:
+    """Type of a two-dimensional, C-contiguous, read-only array."""
+    return types.Array(scalar, 2, "C", readonly=True)
+
+
+def rw(scalar: Any) -> Any:
+    """Type of a one-dimensional, contiguous array that a kernel writes."""
+    return types.Array(scalar, 1, "C")
+
+
+def rw2(scalar: Any) -> Any:
+    """Type of a two-dimensional, C-contiguous array that a kernel writes."""
+    return types.Array(scalar, 2, "C")
+
+
+def kernel(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function for exactly this signature, at import, without the interpreter lock."""
+    return numba.njit(signature, cache=True, nogil=True, error_model="numpy")
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Mark a small function that kernels call; compiled into its callers."""
+    return numba.njit(inline="always")(function)

@@ -1,0 +1,1 @@
+"""Recipes and step lists by name, as package data."""

@@ -1,0 +1,99 @@
+"""Names of steps, readers, writers, node kinds and executors, and where their classes live.
+
+One literal table per kind, so that nothing is imported before it is used, and the entry points of installed packages
+(`curate.steps`, `curate.readers`, `curate.nodes`, `curate.writers`, `curate.executors`, `curate.commands`): the door that
+`formats`, `train` and third parties share. A recipe can name only what stands here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from curate.step import Step
+
+STEPS = {
+    "clean": "curate.steps.cleaning:Clean",
+    "language": "curate.steps.languages:Language",
+    "gopher_quality": "curate.steps.quality:GopherQuality",
+    "gopher_repetition": "curate.steps.repetition:GopherRepetition",
+    "c4": "curate.steps.c4_rules:C4",
+    "fineweb": "curate.steps.fineweb_rules:FineWeb",
+    "dedup_exact": "curate.steps.exact:DedupExact",
+    "dedup_minhash": "curate.steps.minhash:DedupMinhash",
+    "decontaminate": "curate.steps.decontamination:Decontaminate",
+    "pii": "curate.steps.personal_data:PersonalData",
+    "filter": "curate.steps.expression:Filter",
+    "sample": "curate.steps.sampling:Sample",
+    "tokenize": "curate.steps.tokenization:Tokenize",
+}
+
+READERS = {
+    "jsonl": "curate.io.jsonl:JsonlReader",
+    "parquet": "curate.io.columnar:ParquetReader",
+    "arrow": "curate.io.columnar:ArrowReader",
+    "csv": "curate.io.delimited:CsvReader",
+    "text": "curate.io.text:TextReader",
+    "installed_docs": "curate.io.installed_docs:InstalledDocsReader",
+}
+
+NODES = {
+    "mix": "curate.mixing:MixNode",
+    "train:tokenizer": "curate.tokens.node:TokenizerNode",
+}
+
+EXECUTORS = {
+    "local": "curate.executors.local:LocalExecutor",
+    "ray": "curate.executors.ray:RayExecutor",
+}
+
+TABLES = {"steps": STEPS, "readers": READERS, "nodes": NODES, "executors": EXECUTORS}
+
+
+@cache
+def table(kind: str) -> dict[str, str]:
+    """All names of one kind with where they live: ours, then those of installed packages."""
+    from importlib.metadata import entry_points
+
+    found = dict(TABLES[kind])
+    for point in entry_points(group=f"curate.{kind}"):
+        found.setdefault(point.name, point.value)
+    return found
+
+
+_plugins: dict[str, dict[str, Any]] = {}
+
+
+def add_plugin_steps(steps: dict[str, type[Step]]) -> None:
+    """Add the steps of a local file given with --plugin; they win over nothing that exists."""
+    _plugins.setdefault("steps", {}).update(steps)
+
+
+def names(kind: str) -> list[str]:
+    """Every known name of a kind, in table order."""
+    return [*table(kind), *(n for n in _plugins.get(kind, {}) if n not in table(kind))]
+
+
+def load(kind: str, name: str) -> Any:
+    """Import and return the class registered under `name`. KeyError where there is none."""
+    if name in _plugins.get(kind, {}):
+        return _plugins[kind][name]
+    where = table(kind)[name]
+    module, _, attribute = where.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and not error.name.startswith("curate"):
+            raise MissingDependency(f"{kind[:-1]} {name!r} needs the package {error.name!r}, which is not installed.") from error
+        raise
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A ' Did you mean ...?' for a misspelt name, or ''."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

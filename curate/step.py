@@ -1,0 +1,160 @@
+"""What a step is: a frozen record of settings that can be bound to a worker.
+
+A step says which columns it reads and adds, which files its result depends on, and its version; `bind` loads what it
+needs, once per process, and returns the function that is called on every batch. Nothing here knows who executes it.
+
+Three kinds differ in what they may do to rows:
+
+    Step          looks at one batch at a time; keeps every row (a map) or returns a Verdict on each (a filter)
+    CorpusStep    needs to see other documents: declares phases with a shuffle between them
+
+A bound function gets a RecordBatch and returns an Outcome: the batch with the same rows in the same order, and perhaps
+a Verdict. The engine applies verdicts, counts them and writes the ledger; steps never drop a row themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+
+class Verdict(NamedTuple):
+    """What a filter decided about each of n rows."""
+
+    keep: pa.BooleanArray  # n, no nulls; True: the document survives
+    reason: pa.StringArray  # n, "namespace.slug" where dropped, null where kept
+    value: pa.DoubleArray | None = None  # n, the number that crossed the bound; null where there is none
+    partner: pa.StringArray | None = None  # n, id of the kept document that replaces this one (dedup)
+
+
+class Outcome(NamedTuple):
+    """What a step returns for a batch: the batch (same rows, same order) and, from filters, a verdict."""
+
+    batch: pa.RecordBatch
+    verdict: Verdict | None = None
+
+
+BatchFn = Callable[[pa.RecordBatch], Outcome]
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A file that a step's result depends on; its content digest is part of the stage key."""
+
+    uri: str  # absolute path, or fsspec URL
+    role: str = "file"  # shown in messages: "benchmark", "word list", "model"
+
+
+class Context(Protocol):
+    """What a worker lends to a step when it binds it."""
+
+    seed: int
+
+    def words(self, text: pa.LargeStringArray, split: str) -> Any:
+        """Words of every document (`curate.kernels.words.Words`), computed once per batch and shared by steps."""
+        ...
+
+    def model(self, name: str) -> str | None:
+        """Folder of the recipe's model node of that name, or None where there is no such node."""
+        ...
+
+
+class Step(BaseModel):
+    """Base of all steps. Fields are the recipe's keys; class variables are what the engine needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1  # bump when output bytes may change
+    summary: ClassVar[str] = ""  # one line for `curate steps`
+    origin: ClassVar[str] = ""  # paper and section, or tool and version
+    shorthand: ClassVar[str | None] = None  # the field that `- name: value` sets
+    rewrites_text: ClassVar[bool] = False
+
+    def reads(self) -> frozenset[str]:
+        """Columns that must exist before this step."""
+        return frozenset({"text"})
+
+    def adds(self) -> Mapping[str, pa.DataType]:
+        """Columns that exist after it, with their types."""
+        return {}
+
+    def removes(self) -> frozenset[str]:
+        """Columns that are gone after it."""
+        return frozenset()
+
+    def drops(self) -> tuple[str, ...]:
+        """Every drop reason it can give, in the order they are tested; () for a map."""
+        return ()
+
+    def assets(self) -> tuple[Asset, ...]:
+        """Files whose content decides the result."""
+        return ()
+
+    def models(self) -> tuple[str, ...]:
+        """Names that may be model nodes of the recipe (a tokenizer, a classifier)."""
+        return ()
+
+    def bind(self, ctx: Context) -> BatchFn:
+        """Load models and tables, once per process, and return the batch function."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One leg of a corpus step: what a call sees, what it may read beside it, where its records go.
+
+    `over`  documents: called with each batch of documents (with `_row`) of one task, and returns records;
+            partition: called once with all records whose key falls into one partition;
+            everything: called once with all records.
+    `to`    key: records are shuffled by the unsigned 64-bit column `key`; the next phase sees partitions of it;
+            everything: the next phase is called once with all of them;
+            documents: records (with `_row`) travel back to the documents they name.
+    `reads` names of earlier phases with `to="documents"` whose records a documents phase gets beside each batch:
+            side[name] has the rows of this task only, sorted by `_row`.
+    Columns of its records: `schema` (the key among them, and `_row` where to="documents").
+    """
+
+    name: str
+    over: Literal["documents", "partition", "everything"]
+    to: Literal["key", "everything", "documents"]
+    schema: pa.Schema
+    key: str | None = None
+    reads: tuple[str, ...] = ()
+    columns: frozenset[str] = field(default_factory=lambda: frozenset({"text"}))  # what a documents phase needs
+
+
+DocumentsFn = Callable[[pa.RecordBatch, Mapping[str, pa.Table]], pa.Table]
+RecordsFn = Callable[[pa.Table], pa.Table]
+
+
+class CorpusStep(Step):
+    """A step whose decision on a document depends on other documents.
+
+    The last phase has `to="documents"`. Its records name rows by `_row`; `apply` turns them into an Outcome: a row
+    named with a `reason` is dropped (`value`, `partner` beside it), other columns are new columns of the document.
+    Text is never copied between phases: only hashes, rows, ids and verdicts travel.
+    """
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The legs, in order."""
+        raise NotImplementedError
+
+    def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
+        """Return the function of that phase: DocumentsFn where it is over documents, RecordsFn otherwise."""
+        raise NotImplementedError
+
+    def apply(self, batch: pa.RecordBatch, delivered: pa.Table) -> Outcome:
+        """Turn the last phase's records for these rows into an Outcome.
+
+        delivered: one row per row of `batch`, in its order, with the last phase's columns; all null where the phase
+        said nothing about a row. By default `reason`, `value`, `partner` make the verdict.
+        """
+        reason = delivered.column("reason").combine_chunks()
+        value = delivered.column("value").combine_chunks() if "value" in delivered.column_names else None
+        partner = delivered.column("partner").combine_chunks() if "partner" in delivered.column_names else None
+        return Outcome(batch, Verdict(reason.is_null(), reason, value, partner))

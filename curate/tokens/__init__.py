@@ -1,0 +1,1 @@
+"""Tokenizers: training, encoding, token shards."""

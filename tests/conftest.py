@@ -1,0 +1,34 @@
+"""Shared fixtures. Real data lie in $CURATE_TEST_DATA (default ../shared/data); tests that need them are skipped without."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real labelled data; skips the test where it is absent."""
+    folder = Path(os.environ.get("CURATE_TEST_DATA") or Path(__file__).resolve().parents[1].parent / "shared" / "data")
+    if not (folder / "text").is_dir():
+        pytest.skip(f"no real data at {folder} (set CURATE_TEST_DATA)")
+    return folder
+
+
+def read_rows(path: Path) -> Iterator[dict[str, object]]:
+    """Rows of a .jsonl, .jsonl.gz or .jsonl.zst file, split on the newline byte alone."""
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
+    elif path.suffix == ".zst":
+        raw = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw)).read()
+    for line in raw.split(b"\n"):
+        if line.strip():
+            yield json.loads(line)
