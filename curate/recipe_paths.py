@@ -1,0 +1,95 @@
+"""Paths in settings: which fields hold them, and how a recipe's relative paths become absolute.
+
+A field of a step or node says that it holds paths with `json_schema_extra={"path": ...}`:
+
+    True        every value is a path or a glob; it must match something. A list is replaced by what it matches, sorted
+    "optional"  a value is a path where such a file or folder exists, and something else otherwise (the name of a
+                model node, of a tokenizer on the hub, of a built-in list). A node of the recipe goes before a file
+
+Relative paths start at the recipe's folder. URLs (`s3://...`) stay as they are.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection
+
+from pydantic import BaseModel
+
+from curate.recipe_yaml import Item, Problems, sequence
+from curate.settings import fields
+
+
+def path_fields(cls: type[BaseModel]) -> dict[str, bool | str]:
+    """Fields of a settings class that hold paths: recipe's key -> True or "optional"."""
+    found = {}
+    for key, info in fields(cls).items():
+        extra = info.json_schema_extra
+        kind = extra.get("path") if isinstance(extra, dict) else None
+        if kind is True or kind == "optional":
+            found[key] = kind
+    return found
+
+
+def resolve(cls: type[BaseModel], given: Item, folder: str, nodes: Collection[str], where: str, problems: Problems) -> Item:
+    """Return the settings with every path absolute and every glob expanded; what matches nothing is a problem."""
+    for key, kind in path_fields(cls).items():
+        item = given.value.get(key)
+        if item is None:
+            continue
+        if isinstance(item.value, str):
+            given = given.with_entry(key, _single(item, kind, folder, nodes, f"{where}.{key}", problems))
+        elif isinstance(item.value, tuple) and all(isinstance(part.value, str) for part in item.value):
+            given = given.with_entry(key, _several(item, kind, folder, nodes, f"{where}.{key}", problems))
+    return given
+
+
+def _single(item: Item, kind: bool | str, folder: str, nodes: Collection[str], where: str, problems: Problems) -> Item:
+    found = _matches(item, kind, folder, nodes, where, problems)
+    return Item(found[0], item.mark) if len(found) == 1 else sequence([Item(path, item.mark) for path in found], item.mark)
+
+
+def _several(item: Item, kind: bool | str, folder: str, nodes: Collection[str], where: str, problems: Problems) -> Item:
+    paths = [Item(path, part.mark) for part in item.value for path in _matches(part, kind, folder, nodes, where, problems)]
+    return sequence(list({path.value: path for path in paths}.values()), item.mark)
+
+
+def _matches(item: Item, kind: bool | str, folder: str, nodes: Collection[str], where: str, problems: Problems) -> list[str]:
+    """Absolute paths for one value; the value itself where it is no path."""
+    value = item.value
+    if "://" in value or (kind == "optional" and value in nodes):
+        return [value]
+    found = local_matches(value, folder)
+    if found:
+        return found
+    if kind is True:
+        problems.add(item.mark, f"{where}: {missing(value, folder)}")
+    return [value]
+
+
+def local_matches(path: str, folder: str) -> list[str]:
+    """Files and folders a local path or glob stands for, absolute and sorted; [] where there are none."""
+    full = absolute(path, folder)
+    if os.path.lexists(full):
+        return [full] if os.path.exists(full) else []
+    return sorted(glob.glob(full, recursive=True)) if glob.has_magic(path) else []
+
+
+def absolute(path: str, folder: str) -> str:
+    """The path from the recipe's folder; '~' is the user's home."""
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
+
+
+def missing(path: str, folder: str) -> str:
+    """Sentence for a path that matches nothing: what was looked for, and the part of it that is there."""
+    full = absolute(path, folder)
+    what = "no file matches" if glob.has_magic(path) else "there is no file or folder"
+    at = os.path.dirname(full)
+    while glob.has_magic(at) or not os.path.isdir(at):
+        if at == os.path.dirname(at):
+            break
+        at = os.path.dirname(at)
+    relative = os.path.isabs(os.path.expanduser(path))
+    hint = "" if relative else f" Relative paths start at the recipe's folder, {folder}."
+    return f"{what} {path!r} (the last folder that exists on the way is {at}).{hint}"
