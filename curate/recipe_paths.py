@@ -17,6 +17,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel
 
+from curate.io.files import is_local
 from curate.recipe_yaml import Item, Problems, sequence
 from curate.settings import fields
 
@@ -58,7 +59,7 @@ def _several(item: Item, kind: bool | str, folder: str, nodes: Collection[str], 
 def _matches(item: Item, kind: bool | str, folder: str, nodes: Collection[str], where: str, problems: Problems) -> list[str]:
     """Absolute paths for one value; the value itself where it is no path."""
     value = item.value
-    if "://" in value or (kind == "optional" and value in nodes):
+    if not is_local(value) or (kind == "optional" and value in nodes):
         return [value]
     found = local_matches(value, folder)
     if found:
@@ -78,7 +79,7 @@ def local_matches(path: str, folder: str) -> list[str]:
 
 def absolute(path: str, folder: str) -> str:
     """The path from the recipe's folder; '~' is the user's home."""
-    return os.path.normpath(os.path.join(folder, os.path.expanduser(path)))
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(path.removeprefix("file://"))))
 
 
 def missing(path: str, folder: str) -> str:

@@ -8,8 +8,9 @@ Values are taken as YAML means them: pydantic would turn '20' into 20 and true i
 from __future__ import annotations
 
 import json
+import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import annotated_types as at
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from curate.errors import CurateError
-from curate.recipe_yaml import Item, Mark, Problems, mapping
+from curate.recipe_yaml import Item, Mark, Problems
 from curate.registry import nearest
 
 M = TypeVar("M", bound=BaseModel)
@@ -32,6 +33,10 @@ def build(cls: type[M], given: Item, where: str, problems: Problems) -> M | None
     where: how messages call it, such as "steps[3] dedup_minhash".
     """
     plain = given.plain()
+    endless = [item for item in walk(given) if isinstance(item.value, float) and not math.isfinite(item.value)]
+    if endless:
+        problems.add(endless[0].mark, f"{where}: {endless[0].value} is no usable number; null disables a bound.")
+        return None
     try:
         made = cls.model_validate(plain)
     except ValidationError as error:
@@ -49,6 +54,14 @@ def build(cls: type[M], given: Item, where: str, problems: Problems) -> M | None
             seen.add(path)
             problems.add(mark, message)
     return None if seen else made
+
+
+def walk(item: Item) -> Iterator[Item]:
+    """An item and everything in it."""
+    yield item
+    inner = item.value.values() if isinstance(item.value, dict) else item.value if isinstance(item.value, tuple) else ()
+    for part in inner:
+        yield from walk(part)
 
 
 def _coerced(cls: type[BaseModel], plain: Any) -> list[Any]:
@@ -241,6 +254,3 @@ def _is_mapping(origin: Any) -> bool:
 
 def _is_list(origin: Any) -> bool:
     return isinstance(origin, type) and issubclass(origin, (Sequence, frozenset, set)) and not issubclass(origin, (str, bytes))
-
-
-EMPTY = mapping({}, Mark(0))

@@ -1,0 +1,117 @@
+"""The recipe: one YAML file that names datasets and models, read into typed settings with every mistake reported at once.
+
+    web_en.yaml:14: steps[3] dedup_minhash.bands must be an integer in 1..256, got '20x'.
+
+Loading runs in four passes over one tree of values with positions: parse, expand presets, apply `--set`, build settings.
+Then the graph is checked (`curate.recipe_check`). Nothing is written, no text is read, no step is bound.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from curate import plugins as plugin_files
+from curate.errors import Problem, RecipeError
+from curate.io.reader import Reader
+from curate.node import Node
+from curate.recipe_yaml import Problems, parse_file
+from curate.step import Step
+
+
+@dataclass(frozen=True)
+class Write:
+    """The final form of a dataset."""
+
+    format: str = "parquet"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+KeepDropped = Literal["sample", "all", "none"]
+
+
+@dataclass(frozen=True)
+class DatasetNode:
+    """A dataset: documents from files or from another dataset, through steps."""
+
+    name: str
+    line: int
+    reader: Reader | None
+    upstream: str | None  # `from:`; exactly one of both is there
+    steps: tuple[Step, ...] = ()
+    step_lines: tuple[int, ...] = ()
+    write: Write = Write()
+    keep_dropped: KeepDropped = "sample"
+    max_quarantine: float = 0.001
+    checkpoints: frozenset[int] = frozenset()  # positions of steps after which a stage ends
+
+
+@dataclass(frozen=True)
+class SpecialNode:
+    """A node of another kind: a mix, a model."""
+
+    name: str
+    line: int
+    kind: str  # "mix", "train:tokenizer", ...
+    node: Node
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe."""
+
+    name: str
+    seed: int
+    path: str  # absolute
+    folder: str  # absolute; where relative paths start
+    nodes: dict[str, DatasetNode | SpecialNode]  # datasets and models in file order
+    plugins: tuple[str, ...]  # absolute paths
+    resolved: dict[str, Any]  # plain JSON with every default filled in; paths as the recipe gives them
+
+
+def load_recipe(path: str, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe. Raises RecipeError that holds every mistake, each with file and line."""
+    from curate import recipe_build, recipe_check
+    from curate.recipe_overrides import apply_override
+
+    problems = Problems(path)
+    loaded = _plugins(plugins, problems)
+    if not os.path.isfile(path):
+        raise RecipeError(*problems.found, Problem(_no_file(path), path))
+    tree = recipe_build.expand_presets(parse_file(path, problems), problems)
+    for override in overrides:
+        tree = recipe_build.expand_presets(apply_override(tree, override, problems), problems)
+    folder = os.path.dirname(os.path.abspath(path))
+    built = recipe_build.Builder(tree, _stem(path), folder, problems).build()
+    recipe_check.check(built, folder, problems)
+    problems.raise_all()
+    nodes = {name: cast("DatasetNode | SpecialNode", draft.node) for name, draft in built.drafts.items()}
+    return Recipe(built.name, built.seed, os.path.abspath(path), folder, nodes, loaded, built.resolved())
+
+
+def _plugins(paths: Sequence[str], problems: Problems) -> tuple[str, ...]:
+    for path in paths:
+        try:
+            plugin_files.load_plugin(path)
+        except RecipeError as error:
+            problems.found += error.problems
+    return tuple(os.path.abspath(path) for path in paths)
+
+
+def _no_file(path: str) -> str:
+    if os.path.isdir(path):
+        return "is a folder; expected a recipe, a YAML file."
+    folder = os.path.dirname(path) or "."
+    there = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    near = difflib.get_close_matches(os.path.basename(path), there, n=1)
+    return "there is no such file." + (f" Did you mean {os.path.join(os.path.dirname(path), near[0])!r}?" if near else "")
+
+
+def _stem(path: str) -> str:
+    """Default name: the file's, with what a name can't hold replaced."""
+    stem = os.path.basename(path).removesuffix(".yaml").removesuffix(".yml")
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", stem).lstrip(".-") or "recipe"
