@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate.context import WorkContext
 from curate.errors import StepError
 from curate.schema import ROW, with_columns
 from curate.step import CorpusStep, DocumentsFn, Outcome, RecordsFn, Step
+
 
 def outcomes(step: Step, batches: list[pa.RecordBatch], ctx: WorkContext | None = None) -> list[Outcome]:
     """Run a step over batches that together are the corpus; one Outcome per batch. Adds `_row` for corpus steps."""

@@ -57,7 +57,7 @@ def load_plugin(path: str) -> Plugin:
         raise RecipeError(Problem(f"can't read the plugin: {(error.strerror or 'unreadable').lower()}.", path)) from error
     if (path, sha256) not in _loaded:
         module = _import(path, f"curate_plugin_{sha256[:16]}")
-        plugin = Plugin(path, sha256, _steps_of(module, path))
+        plugin = Plugin(path, sha256, _steps_of(module, path, sha256))
         registry.add_plugin_steps(plugin.steps)
         _loaded[path, sha256] = plugin
     return _loaded[path, sha256]
@@ -70,7 +70,7 @@ def load_plugins(paths: Sequence[str]) -> tuple[Plugin, ...]:
 
 def plugin_digest(step: type[Step]) -> str:
     """sha256 of the plugin file that a step's class comes from; '' for steps of installed packages."""
-    return next((p.sha256 for p in _loaded.values() if step in p.steps.values()), "")
+    return str(getattr(step, "plugin_digest", ""))
 
 
 def _import(path: str, name: str) -> ModuleType:
@@ -81,7 +81,7 @@ def _import(path: str, name: str) -> ModuleType:
     sys.modules[name] = module  # pydantic looks up annotations there, and pickle classes
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  anything may go wrong in a user's file, and is shown as its mistake
+    except (Exception, SystemExit) as error:  # anything may go wrong in a user's file, and is shown as its mistake
         del sys.modules[name]
         raise RecipeError(Problem(f"the plugin does not load: {type(error).__name__}: {error}", path, _line(error, path))) from error
     return module
@@ -95,7 +95,7 @@ def _line(error: BaseException, path: str) -> int:
     return frames[-1] or 0 if frames else 0
 
 
-def _steps_of(module: ModuleType, path: str) -> dict[str, type[Step]]:
+def _steps_of(module: ModuleType, path: str, sha256: str) -> dict[str, type[Step]]:
     """Step classes that the file itself defines, by name."""
     found: dict[str, type[Step]] = {}
     for value in vars(module).values():
@@ -105,14 +105,17 @@ def _steps_of(module: ModuleType, path: str) -> dict[str, type[Step]]:
         if name is None or value in found.values():  # a base class of the file's own; a second name for one class
             continue
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise RecipeError(Problem(f"the step {value.__name__} has the name {name!r}; expected letters, digits, '_', '-' and '.'.", path))
+            message = f"the step {value.__name__} has the name {name!r}; expected letters, digits, '_', '-' and '.'."
+            raise RecipeError(Problem(message, path))
         if name in found:
             raise RecipeError(Problem(f"two steps have the name {name!r}.", path))
         if name in registry.names("steps") and not _is_older(name, path):
             raise RecipeError(Problem(f"a step {name!r} exists already; a plugin can't replace it. Give yours another name.", path))
+        value.plugin_digest = sha256  # type: ignore[attr-defined]  # part of the key of stages that use it
         found[name] = value
     if not found:
-        raise RecipeError(Problem("defines no step: no subclass of curate.step.Step with a `name`, and no function with @per_document.", path))
+        message = "defines no step: no subclass of curate.step.Step with a `name`, and no function with @per_document."
+        raise RecipeError(Problem(message, path))
     return found
 
 
@@ -126,7 +129,7 @@ class PerDocument(Step):
     """A step made of a Python function on one text. Slow by design: one call per document."""
 
     function: ClassVar[DocumentFn]
-    rewrites_text = True
+    rewrites_text: ClassVar[bool] = True
 
     def drops(self) -> tuple[str, ...]:
         return (f"{self.name}.rejected",)

@@ -47,7 +47,6 @@ class DatasetNode:
     write: Write = Write()
     keep_dropped: KeepDropped = "sample"
     max_quarantine: float = 0.001
-    checkpoints: frozenset[int] = frozenset()  # positions of steps after which a stage ends
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,15 @@ def load_recipe(path: str, overrides: Sequence[str] = (), plugins: Sequence[str]
     """Read and check a recipe. Raises RecipeError that holds every mistake, each with file and line."""
     from curate import recipe_build, recipe_check
     from curate.recipe_overrides import apply_override
+    from curate.recipe_steps import expand_presets
 
     problems = Problems(path)
     loaded = _plugins(plugins, problems)
     if not os.path.isfile(path):
         raise RecipeError(*problems.found, Problem(_no_file(path), path))
-    tree = recipe_build.expand_presets(parse_file(path, problems), problems)
+    tree = expand_presets(parse_file(path, problems), problems)
     for override in overrides:
-        tree = recipe_build.expand_presets(apply_override(tree, override, problems), problems)
+        tree = expand_presets(apply_override(tree, override, problems), problems)
     folder = os.path.dirname(os.path.abspath(path))
     built = recipe_build.Builder(tree, _stem(path), folder, problems).build()
     recipe_check.check(built, folder, problems)

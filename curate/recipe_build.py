@@ -1,4 +1,4 @@
-"""From a tree of values to typed nodes: presets expanded, steps, readers and node kinds built, mistakes collected.
+"""From a tree of values to typed nodes: datasets with their reader and steps, mixes, models; mistakes collected.
 
 Every node becomes a Draft, also a broken one, so that the graph can be checked as far as it is known.
 """
@@ -6,41 +6,23 @@ Every node becomes a Draft, also a broken one, so that the graph can be checked 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import BaseModel
-
-from curate import presets, recipe_paths, registry
-from curate.errors import CurateError
+from curate import recipe_paths, registry
 from curate.io.reader import Reader
 from curate.node import Node
 from curate.plugins import NAME
 from curate.recipe import DatasetNode, SpecialNode, Write
-from curate.recipe_overrides import step_name
+from curate.recipe_steps import Scope, StepDraft, build_steps
 from curate.recipe_yaml import Item, Mark, Problems, mapping, sequence
-from curate.settings import build, fields, shown
-from curate.step import Step
+from curate.settings import build, dump, fields, shown
 
 DATASET_KEYS = ("read", "from", "steps", "write", "keep_dropped", "max_quarantine")
 RECIPE_KEYS = ("name", "seed", "datasets", "models")
 KEEP_DROPPED = ("sample", "all", "none")
 WRITE_FORMATS = ("parquet", "jsonl")
 MAX_SEED = 2**63 - 1
-
-
-@dataclass
-class StepDraft:
-    """One entry of `steps`. step is None where it is broken."""
-
-    name: str
-    mark: Mark
-    given: Item  # its settings, paths resolved
-    step: Step | None = None
-    checkpoint: bool = False
-    resolved: dict[str, Any] = field(default_factory=dict)
-
-    where: str = ""
 
 
 @dataclass
@@ -76,52 +58,12 @@ class Built:
         return out
 
 
-def expand_presets(tree: Item, problems: Problems) -> Item:
-    """Replace every `- preset: NAME` by the steps of that preset, at the line where it stands."""
-    if not tree.is_mapping:
-        return tree
-    tree = _expanded(tree, problems)
-    datasets = tree.value.get("datasets")
-    if datasets is not None and datasets.is_mapping:
-        for name, item in datasets.value.items():
-            if item.is_mapping:
-                datasets = datasets.with_entry(name, _expanded(item, problems))
-        tree = tree.with_entry("datasets", datasets)
-    return tree
-
-
-def _expanded(node: Item, problems: Problems) -> Item:
-    steps = node.value.get("steps")
-    if steps is None or not steps.is_list or not any(step.is_mapping and "preset" in step.value for step in steps.value):
-        return node
-    return node.with_entry("steps", sequence([new for step in steps.value for new in _preset(step, problems, ())], steps.mark))
-
-
-def _preset(step: Item, problems: Problems, inside: tuple[str, ...]) -> list[Item]:
-    """The steps that an entry stands for: itself, or those of the preset it names."""
-    if not step.is_mapping or "preset" not in step.value:
-        return [step]
-    name = step.value["preset"].value
-    known = presets.names()
-    if len(step.value) > 1:
-        extra = next(key for key in step.value if key != "preset")
-        problems.add(step.key_mark(extra), f"'preset' stands alone in its entry, got {extra!r} beside it. To change one of its steps write them out, or use --set.")
-    elif name not in known:
-        near = registry.nearest(str(name), known)
-        problems.add(step.mark, f"unknown preset {shown(step.value['preset'].plain())}.{near} There are: {', '.join(known) or 'none'}.")
-    elif name in inside:
-        problems.add(step.mark, f"the preset {name!r} contains itself: {' -> '.join((*inside, name))}.")
-    else:
-        return [new for inner in presets.load(name).steps for new in _preset(inner.moved(step.mark), problems, (*inside, name))]
-    return []
-
-
 class Builder:
     """Builds the nodes of one recipe."""
 
     def __init__(self, tree: Item, default_name: str, folder: str, problems: Problems) -> None:
-        self.tree, self.default_name, self.folder, self.problems = tree, default_name, folder, problems
-        self.names: set[str] = set()
+        self.tree, self.default_name, self.problems = tree, default_name, problems
+        self.scope = Scope(folder, (), problems)
 
     def build(self) -> Built:
         """Drafts of all nodes. Mistakes go to the problems."""
@@ -134,17 +76,19 @@ class Builder:
         self._unknown_keys(tree, (*RECIPE_KEYS, *DATASET_KEYS) if single else RECIPE_KEYS, "a recipe")
         built.name, built.seed = self._name(), self._seed()
         if single and "datasets" in tree.value:
-            self.problems.add(tree.key_mark("datasets"), "'read' at the top makes the recipe one dataset; 'datasets' can't stand beside it. Move 'read' and its steps into 'datasets'.")
+            message = "'read' at the top makes the recipe one dataset; 'datasets' can't stand beside it. Move 'read' and 'steps' into it."
+            self.problems.add(tree.key_mark("datasets"), message)
             return built
         entries = self._entries(built.name, single)
-        self.names = {name for name, *_ in entries}
+        self.scope = replace(self.scope, names={name for name, *_ in entries})
         for name, item, mark, make in entries:
             if name in built.drafts:
-                self.problems.add(mark, f"the name {name!r} is taken already, in line {built.drafts[name].mark.line}; datasets and models share their names.")
+                first = built.drafts[name].mark.line
+                self.problems.add(mark, f"the name {name!r} is taken already, in line {first}; datasets and models share their names.")
             else:
                 built.drafts[name] = make(name, item, mark)
         if not entries and not self.problems.found:
-            self.problems.add(tree.mark, "has no dataset. Write 'read:' and 'steps:', or 'datasets:' with named ones; `curate init` writes a starter recipe.")
+            self.problems.add(tree.mark, "has no dataset: no 'read:', no 'datasets:'. `curate init` writes a starter recipe.")
         return built
 
     def _name(self) -> str:
@@ -189,7 +133,8 @@ class Builder:
     def _check_name(self, name: Any, mark: Mark, what: str) -> bool:
         good = isinstance(name, str) and NAME.fullmatch(name) is not None
         if not good:
-            self.problems.add(mark, f"{what} must be letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'; got {shown(name)}.")
+            rule = "letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
+            self.problems.add(mark, f"{what} must be {rule}; got {shown(name)}.")
         return good
 
     def _unknown_keys(self, item: Item, known: tuple[str, ...], what: str) -> bool:
@@ -210,19 +155,14 @@ class Builder:
         if kinds and not {"read", "from"} & set(item.value):
             return self._special(draft, kinds[0], item.value[kinds[0]], item.without(kinds[0]))
         before = len(self.problems.found)
-        sources = [key for key in ("read", "from") if key in item.value]
-        if len(sources) != 1:
-            others = [key for key in registry.names("nodes") if not key.startswith("train:")]
-            what = "has both 'read' and 'from'; a dataset has one source" if sources else f"has no source; it needs 'read', 'from' or one of: {', '.join(others)}"
-            near = "" if sources else next((n for key in item.value if key not in DATASET_KEYS and (n := registry.nearest(key, ["read", "from", *others]))), "")
-            self.problems.add(mark, f"the dataset {name!r} {what}.{near}")
-        self._unknown_keys(item, DATASET_KEYS, f"the dataset {name!r}")
+        known = self._one_source(draft)
+        self._unknown_keys(item, known, f"the dataset {name!r}")
         if "from" in item.value:
             draft.upstream = self._upstream(item.value["from"])
             draft.resolved["from"] = draft.upstream
         if "read" in item.value:
             draft.reader = self._reader(item.value["read"], draft)
-        draft.steps = self._steps(item)
+        draft.steps = build_steps(item, self.scope)
         write, keep, share = self._write(item), self._keep_dropped(item), self._max_quarantine(item)
         draft.resolved |= {
             "steps": [{step.name: step.resolved} for step in draft.steps],
@@ -241,9 +181,22 @@ class Builder:
                 write,
                 keep,
                 share,
-                frozenset(at for at, step in enumerate(draft.steps) if step.checkpoint),
             )
         return draft
+
+    def _one_source(self, draft: Draft) -> tuple[str, ...]:
+        """Report a dataset without a source, or with two. Returns the keys that need no further word."""
+        found = [key for key in ("read", "from") if key in draft.item.value]
+        if len(found) == 1:
+            return DATASET_KEYS
+        if found:
+            self.problems.add(draft.mark, f"the dataset {draft.name!r} has both 'read' and 'from'; a dataset has one source.")
+            return DATASET_KEYS
+        sources = ["read", "from", *(key for key in registry.names("nodes") if not key.startswith("train:"))]
+        meant = {key: near for key in draft.item.value if key not in DATASET_KEYS and (near := registry.nearest(key, sources))}
+        hint = next(iter(meant.values()), "")
+        self.problems.add(draft.mark, f"the dataset {draft.name!r} has no source; it needs one of: {', '.join(sources)}.{hint}")
+        return (*DATASET_KEYS, *meant)
 
     def _upstream(self, item: Item) -> str | None:
         value = item.value[0].value if item.is_list and len(item.value) == 1 else item.value
@@ -257,7 +210,7 @@ class Builder:
             self.problems.add(item.mark, f"read must be a mapping such as {{jsonl: \"data/*.jsonl.zst\"}}, got {shown(item.plain())}.")
             return None
         name = self._reader_name(item)
-        cls = self._load("readers", name, item.key_mark(name)) if name else None
+        cls = self.scope.load("readers", name, item.key_mark(name)) if name else None
         if name is None or cls is None:
             return None
         info = fields(cls).get("paths")
@@ -280,7 +233,7 @@ class Builder:
             return None
         reader = build(cls, settings, f"read {name}", self.problems)
         if reader is not None:
-            dumped = _dump(reader)
+            dumped = dump(reader)
             paths_as_given = dumped.pop("paths", None)
             rest = {key: entry for key, entry in dumped.items() if key != name}
             draft.resolved["read"] = {name: paths_as_given, **rest} if takes_paths else {name: rest}
@@ -331,59 +284,6 @@ class Builder:
             return 0.001
         return float(given.value)
 
-    # Steps
-
-    def _steps(self, item: Item) -> list[StepDraft]:
-        given = item.value.get("steps")
-        if given is None or given.value is None:
-            return []
-        if not given.is_list:
-            self.problems.add(given.mark, f"steps must be a list (each line starts with '- '), got {shown(given.plain())}.")
-            return []
-        return [draft for at, step in enumerate(given.value) if (draft := self._step(step, at)) is not None]
-
-    def _step(self, item: Item, at: int) -> StepDraft | None:
-        name = step_name(item)
-        if name is None:
-            listed = list(item.value) if item.is_mapping else []
-            if len(listed) > 1 and listed[0] in registry.names("steps"):
-                message = f"has the keys {', '.join(map(repr, listed))} side by side. Settings of {listed[0]!r} stand deeper than its name, a further step on its own '- '."
-            else:
-                message = f"must be the name of a step, or one name with its settings; got {shown(item.plain())}."
-            self.problems.add(item.mark, f"steps[{at}] {message}")
-            return None
-        cls = self._load("steps", name, item.mark)
-        value = item.value[name] if item.is_mapping else Item(None, item.mark)
-        draft = StepDraft(name, item.mark, mapping({}, value.mark), where=f"steps[{at}] {name}")
-        if cls is None:
-            return draft
-        before = len(self.problems.found)
-        settings = self._settings(cls, value, draft)
-        if settings is not None:
-            draft.given = recipe_paths.resolve(cls, settings, self.folder, self.names, draft.where, self.problems)
-            step = build(cls, draft.given, draft.where, self.problems)
-            if step is not None and len(self.problems.found) == before:
-                draft.step = step
-                draft.resolved = _as_given(step, settings) | ({"checkpoint": True} if draft.checkpoint else {})
-        return draft
-
-    def _settings(self, cls: type[Step], value: Item, draft: StepDraft) -> Item | None:
-        """The settings of a step as a mapping: a bare name has none, a scalar or a list is the shorthand."""
-        if value.value is None:
-            return mapping({}, value.mark)
-        if not value.is_mapping:
-            if cls.shorthand is not None:
-                return mapping({cls.shorthand: value}, value.mark, {cls.shorthand: value.mark})
-            self.problems.add(value.mark, f"{draft.where} takes its settings by name, got {shown(value.plain())}. `curate steps {draft.name}` lists them.")
-            return None
-        cut = value.value.get("checkpoint")
-        if cut is None or "checkpoint" in fields(cls):
-            return value
-        if not isinstance(cut.value, bool):
-            self.problems.add(cut.mark, f"{draft.where}.checkpoint must be true or false, got {shown(cut.plain())}.")
-        draft.checkpoint = cut.value is True
-        return value.without("checkpoint")
-
     # Other nodes
 
     def _model(self, name: str, item: Item, mark: Mark) -> Draft:
@@ -405,7 +305,7 @@ class Builder:
         before = len(self.problems.found)
         if beside is not None:
             self._unknown_keys(beside, (), f"the dataset {draft.name!r}, a {kind},") if beside.value else None
-        cls = self._load("nodes", kind, draft.mark)
+        cls = self.scope.load("nodes", kind, draft.mark)
         if cls is None:
             return draft
         where = f"{draft.name} ({kind.replace(':', ' ')})"
@@ -413,44 +313,10 @@ class Builder:
         if not item.is_mapping:
             self.problems.add(item.mark, f"{where} must be a mapping, got {shown(item.plain())}.")
             return draft
-        given = recipe_paths.resolve(cls, item, self.folder, self.names, where, self.problems)
+        given = recipe_paths.resolve(cls, item, self.scope.folder, self.scope.names, where, self.problems)
         node: Node | None = build(cls, given, where, self.problems)
         if node is not None and len(self.problems.found) == before:
             draft.node = SpecialNode(draft.name, draft.mark.line, kind, node)
-            settings = _as_given(node, item)
+            settings = recipe_paths.as_given(node, item)
             draft.resolved = {"train": kind.removeprefix("train:"), **settings} if draft.is_model else {kind: settings}
         return draft
-
-    def _load(self, table: str, name: str, mark: Mark) -> Any:
-        """The class of a registered name; None and a problem where there is none or it can't be imported."""
-        what, known = table[:-1], registry.names(table)
-        if name not in known:
-            near = registry.nearest(name, known)
-            more = f" `curate steps` lists all {len(known)}." if table == "steps" else f" There are: {', '.join(known)}."
-            self.problems.add(mark, f"unknown {what} {name!r}.{near}{more}")
-            return None
-        try:
-            return registry.load(table, name)
-        except CurateError as error:
-            self.problems.add(mark, str(error))
-        except (ImportError, AttributeError) as error:
-            self.problems.add(mark, f"{what} {name!r} can't be loaded: {error}.")
-        return None
-
-
-def _dump(model: BaseModel) -> dict[str, Any]:
-    """Plain JSON of settings, with sets in order."""
-    dumped = model.model_dump(mode="json", by_alias=True)
-    for key, name in ((info.alias or name, name) for name, info in type(model).model_fields.items()):
-        if isinstance(getattr(model, name), (set, frozenset)):
-            dumped[key] = sorted(dumped[key])
-    return dumped
-
-
-def _as_given(model: BaseModel, given: Item) -> dict[str, Any]:
-    """Every setting of a step or node, paths as the recipe gives them: a lock must not hold absolute ones."""
-    dumped = _dump(model)
-    for key in recipe_paths.path_fields(type(model)):
-        if key in given.value:
-            dumped[key] = given.value[key].plain()
-    return dumped

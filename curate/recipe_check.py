@@ -13,8 +13,9 @@ from curate import registry
 from curate.errors import CurateError
 from curate.io.files import is_local
 from curate.recipe import SpecialNode
-from curate.recipe_build import Built, Draft, StepDraft
+from curate.recipe_build import Built, Draft
 from curate.recipe_paths import local_matches, missing
+from curate.recipe_steps import StepDraft
 from curate.recipe_yaml import Item, Mark, Problems
 from curate.registry import nearest
 from curate.schema import DOCUMENT, ROW

@@ -98,7 +98,8 @@ class _Setter:
                 raise self._lost(f"{_dotted(done)} has {len(at)} of {wanted!r}, counted from 1; there is no {wanted}.{number}.")
             return at[number - 1], rest[1:]
         if len(at) > 1:
-            raise self._lost(f"{_dotted(done)} has {len(at)} of {wanted!r}; say which: {', '.join(f'{wanted}.{n + 1}' for n in range(len(at)))}.")
+            ways = ", ".join(f"{wanted}.{n + 1}" for n in range(len(at)))
+            raise self._lost(f"{_dotted(done)} has {len(at)} of {wanted!r}; say which: {ways}.")
         return at[0], rest
 
     def _settings(self, step: Item, name: str, path: list[str], done: tuple[str, ...]) -> Item:

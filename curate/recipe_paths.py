@@ -14,17 +14,19 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Collection
+from typing import Any
 
 from pydantic import BaseModel
 
 from curate.io.files import is_local
 from curate.recipe_yaml import Item, Problems, sequence
-from curate.settings import fields
+from curate.registry import nearest
+from curate.settings import dump, fields
 
 
 def path_fields(cls: type[BaseModel]) -> dict[str, bool | str]:
     """Fields of a settings class that hold paths: recipe's key -> True or "optional"."""
-    found = {}
+    found: dict[str, bool | str] = {}
     for key, info in fields(cls).items():
         extra = info.json_schema_extra
         kind = extra.get("path") if isinstance(extra, dict) else None
@@ -83,14 +85,20 @@ def absolute(path: str, folder: str) -> str:
 
 
 def missing(path: str, folder: str) -> str:
-    """Sentence for a path that matches nothing: what was looked for, and the part of it that is there."""
-    full = absolute(path, folder)
-    what = "no file matches" if glob.has_magic(path) else "there is no file or folder"
-    at = os.path.dirname(full)
+    """Sentence for a path that matches nothing: what was looked for, and how far the way to it exists."""
+    at, wanted = absolute(path, folder), ""
     while glob.has_magic(at) or not os.path.isdir(at):
-        if at == os.path.dirname(at):
-            break
-        at = os.path.dirname(at)
-    relative = os.path.isabs(os.path.expanduser(path))
-    hint = "" if relative else f" Relative paths start at the recipe's folder, {folder}."
-    return f"{what} {path!r} (the last folder that exists on the way is {at}).{hint}"
+        at, wanted = os.path.split(at)
+    what = "no file matches" if glob.has_magic(path) else "there is no file or folder"
+    whose = ", the recipe's folder" if at == folder else ""
+    near = "" if glob.has_magic(wanted) else nearest(wanted, sorted(os.listdir(at)))
+    return f"{what} {path!r} (looked in {at}{whose}).{near}"
+
+
+def as_given(model: BaseModel, given: Item) -> dict[str, Any]:
+    """Every setting of a step or node, paths as the recipe gives them: a lock must not hold absolute ones."""
+    dumped = dump(model)
+    for key in path_fields(type(model)):
+        if key in given.value:
+            dumped[key] = given.value[key].plain()
+    return dumped

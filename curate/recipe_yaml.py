@@ -176,7 +176,7 @@ class _Builder:
         line = event.start_mark.line + 1
         mark = Mark(line, self.origin)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, line)
+            return self._alias(str(event.anchor), line)
         if depth > MAX_DEPTH:
             raise _Refused(line, f"is nested deeper than {MAX_DEPTH} levels.")
         if event.tag is not None:
@@ -213,7 +213,8 @@ class _Builder:
             if key == "<<" and event.style is None:
                 merged += self._merged(value, line)
             elif key in entries:
-                self.problems.add(Mark(line, self.origin), f"the key {key!r} is here twice: first in line {keys[key].line}, again in line {line}.")
+                message = f"the key {key!r} is here twice: first in line {keys[key].line}, again in line {line}."
+                self.problems.add(Mark(line, self.origin), message)
             else:
                 entries[key], keys[key] = value, Mark(line, self.origin)
         for source in merged:
@@ -278,8 +279,8 @@ _HINTS = {
 }
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> str:
+def _syntax(error: Any) -> str:
     """One sentence for a syntax error of the parser."""
     what = " ".join((error.problem or "syntax error").split())
-    since = f" ({error.context}, which starts in line {error.context_mark.line + 1})" if error.context and error.context_mark else ""
+    since = f" ({error.context}, which starts in line {error.context_mark.line + 1})" if error.context_mark and error.context else ""
     return f"is not valid YAML: {what}{since}." + next((hint for sign, hint in _HINTS.items() if sign in what), "")

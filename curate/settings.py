@@ -48,8 +48,8 @@ def build(cls: type[M], given: Item, where: str, problems: Problems) -> M | None
     else:
         found = []
     seen: set[str] = set()
-    for error in [*found, *_coerced(cls, plain)]:
-        mark, path, message = _explain(cls, given, where, error)
+    for wrong in [*found, *_coerced(cls, plain)]:
+        mark, path, message = _explain(cls, given, where, wrong)
         if path not in seen:
             seen.add(path)
             problems.add(mark, message)
@@ -103,7 +103,8 @@ def _explain(cls: type[BaseModel], given: Item, where: str, error: Any) -> tuple
         message = str(error["ctx"]["error"]) if "error" in error.get("ctx", {}) else error["msg"]
         return mark, path, f"{path}: {message.rstrip('.')}."
     text = allowed.text()
-    return mark, path, f"{path} must be {text}, got {shown(item.plain())}." if text else f"{path}: {error['msg']}, got {shown(item.plain())}."
+    got = shown(item.plain())
+    return mark, path, f"{path} must be {text}, got {got}." if text else f"{path}: {error['msg']}, got {got}."
 
 
 def _described(field: Field) -> str:
@@ -118,6 +119,15 @@ def keys(cls: type[BaseModel]) -> list[str]:
 def fields(cls: type[BaseModel]) -> dict[str, FieldInfo]:
     """Fields of a settings class by the recipe's key."""
     return {info.alias or name: info for name, info in cls.model_fields.items()}
+
+
+def dump(model: BaseModel) -> dict[str, Any]:
+    """Plain JSON of settings, every default filled in, sets in order."""
+    dumped = model.model_dump(mode="json", by_alias=True)
+    for name, info in type(model).model_fields.items():
+        if isinstance(getattr(model, name), (set, frozenset)):
+            dumped[info.alias or name].sort()
+    return dumped
 
 
 def shown(value: Any, limit: int = 60) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Verdict(NamedTuple):
@@ -73,7 +73,8 @@ class Step(BaseModel):
     summary: ClassVar[str] = ""  # one line for `curate steps`
     origin: ClassVar[str] = ""  # paper and section, or tool and version
     shorthand: ClassVar[str | None] = None  # the field that `- name: value` sets
-    rewrites_text: ClassVar[bool] = False
+
+    checkpoint: bool = Field(False, description="end the stage after this step, so that edits of later steps don't repeat it")
 
     def reads(self) -> frozenset[str]:
         """Columns that must exist before this step."""

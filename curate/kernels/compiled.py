@@ -11,26 +11,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: $CURATE_CACHE, or the user's cache folder."""
-    base = os.environ.get("CURATE_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "curate")
-    from curate import __version__
-
-    return Path(base) / f"kernels-{__version__}"
-
+from curate.kernels.cache import cache_folder
 
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import numba  # noqa: E402  the cache folder must be set before numba reads its configuration
-from numba import types  # noqa: E402
+from numba import types as types  # noqa: E402
 
-if not numba.config.CACHE_DIR:  # numba was imported by somebody else first
-    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+if not getattr(numba.config, "CACHE_DIR", ""):  # numba was imported by somebody else first
+    setattr(numba.config, "CACHE_DIR", os.environ["NUMBA_CACHE_DIR"])  # noqa: B010  numba makes its settings at run time
 
 
 def ro(scalar: Any) -> Any:
@@ -53,7 +45,7 @@ def rw2(scalar: Any) -> Any:
     return types.Array(scalar, 2, "C")
 
 
-def kernel(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+def kernel(signature: Any) -> Any:
     """Compile a function for exactly this signature, at import, without the interpreter lock."""
     return numba.njit(signature, cache=True, nogil=True, error_model="numpy")
 

@@ -1,0 +1,156 @@
+"""What Python users call: `curate.run(...)`, and results with tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from curate.executors.executor import Executor
+    from curate.recipe import Recipe
+    from curate.runner import Display, Outcome
+
+
+class DatasetResult:
+    """A finished dataset: its figures, and its rows as a table."""
+
+    def __init__(self, name: str, folder: Path, entry: dict[str, Any]) -> None:
+        self.name, self.folder, self.figures = name, folder, entry
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows as a pyarrow table, in order."""
+        return read_dataset(self.folder, columns)
+
+    def __repr__(self) -> str:
+        return f"<dataset {self.name}: {self.figures['rows_out']:,} rows at {self.folder}>"
+
+
+class Result:
+    """What a run made. `result["web"].table()`; `result.manifest` has every figure."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.out, self.manifest, self.seconds = outcome.out, outcome.manifest, outcome.seconds
+        self.tasks = {"run": outcome.tasks_run, "reused": outcome.tasks_reused}
+        self._outcome = outcome
+        self.datasets = {n: DatasetResult(n, self.out / n, e) for n, e in self.manifest["datasets"].items()}
+        self.models = {n: self.out / n for n in self.manifest["models"]}
+
+    def __getitem__(self, name: str) -> DatasetResult:
+        return self.datasets[name]
+
+    def summary(self) -> dict[str, Any]:
+        """The object that `curate run --json` prints."""
+        return self._outcome.summary()
+
+
+def run(
+    recipe: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    only: Sequence[str] = (),
+    set: Sequence[str] = (),
+    sample: int | None = None,
+    workers: int | None = None,
+    executor: str = "local",
+    plugins: Sequence[str] = (),
+    display: Display | None = None,
+) -> Result:
+    """Run a recipe and return its results; what was finished before is reused.
+
+    out: default runs/<recipe name>; with `sample` the folder's name gets the suffix @sample
+    set: overrides such as "datasets.web.steps.language.min_score=0.8"
+    Raises RecipeError before anything is written, RunError where the run stopped (call again to resume).
+    """
+    from curate.recipe import load_recipe
+    from curate.runner import run_recipe
+
+    loaded = load_recipe(os.fspath(recipe), tuple(set), tuple(plugins))
+    with make_executor(executor, workers) as runner:
+        return Result(run_recipe(loaded, run_folder(loaded, out, sample), Announced(runner, display), display, tuple(only), sample))
+
+
+class Announced:
+    """An executor that starts when the first task needs it, saying so where kernels must be compiled first."""
+
+    def __init__(self, inner: Executor, display: Display | None) -> None:
+        self._inner, self._display, self._warm = inner, display, False
+
+    def run(self, job_path: str, tasks: Sequence[int], progress: Any, whole_machine: bool = False) -> None:
+        """Compile kernels once, then run the tasks."""
+        warm_up = getattr(self._inner, "warm_up", None)
+        if not self._warm and warm_up is not None and not whole_machine and not kernels_compiled():
+            if self._display is not None:
+                self._display.note("compiling kernels, once (about half a minute)")
+            warm_up()
+            mark_kernels_compiled()
+        self._warm = self._warm or not whole_machine
+        self._inner.run(job_path, tasks, progress, whole_machine)
+
+    def __enter__(self) -> Announced:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        return None
+
+
+def kernels_compiled() -> bool:
+    """True where this version's kernels lie in the cache for this Python, numba and source."""
+    return _compiled_mark().exists()
+
+
+def mark_kernels_compiled() -> None:
+    """Note that they do."""
+    mark = _compiled_mark()
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def _compiled_mark() -> Path:
+    import platform
+    from importlib.metadata import version
+
+    from curate.fingerprint import digest
+    from curate.kernels.cache import cache_folder
+
+    sources = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in (Path(__file__).parent / "kernels").glob("*.py"))
+    key = digest([str(Path(__file__).parent), sources, platform.python_version(), platform.processor(), version("numba")])
+    return cache_folder() / f"compiled-{key[:16]}"
+
+
+def run_folder(recipe: Recipe, out: str | os.PathLike[str] | None, sample: int | None) -> Path:
+    """Where a run's results go."""
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    return folder.with_name(folder.name + "@sample") if sample is not None else folder
+
+
+def make_executor(name: str, workers: int | None) -> Executor:
+    """The executor of that name. RecipeError where there is none."""
+    from curate import registry
+    from curate.errors import RecipeError
+
+    if name not in registry.names("executors"):
+        known = registry.names("executors")
+        raise RecipeError(f"--executor {name!r} is unknown.{registry.nearest(name, known)} There is: {', '.join(known)}.")
+    executor: Executor = registry.load("executors", name)(workers)
+    return executor
+
+
+def read_dataset(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of a published dataset (parquet, jsonl or token shards), in order."""
+    import pyarrow as pa
+
+    folder = Path(folder)
+    names = list(columns) if columns else None
+    parquet, arrow = sorted(folder.glob("part-*.parquet")), sorted(folder.glob("part-*.arrow"))
+    if parquet:
+        import pyarrow.parquet as pq
+
+        return pa.concat_tables(pq.read_table(p, columns=names) for p in parquet)
+    if arrow:
+        tables = [pa.ipc.open_file(pa.memory_map(str(p))).read_all() for p in arrow]
+        return pa.concat_tables([t.select(names) if names else t for t in tables])
+    raise FileNotFoundError(f"{folder} has no part-*.parquet or part-*.arrow")

@@ -1,0 +1,52 @@
+"""The tree of commands. Installed packages add theirs through the entry point group `curate.commands`."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import typer
+
+from curate.cli import look, recipes, running, tokenizers
+
+
+def build_app(arguments: list[str]) -> typer.Typer:
+    """All commands; those of other packages are imported only when named or when help is shown."""
+    app = typer.Typer(
+        name="curate",
+        help="From raw text to training data: one declarative recipe, every document accounted for.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    app.command("init")(recipes.init)
+    app.command("validate")(recipes.validate)
+    app.command("plan")(recipes.plan)
+    app.command("run")(running.run)
+    app.command("status")(look.status)
+    app.command("inspect")(look.inspect)
+    app.command("steps")(recipes.steps)
+    app.command("schema")(recipes.schema)
+    app.command("gc")(running.gc)
+    app.add_typer(tokenizers.app, name="tokenizer")
+    wanted = next((a for a in arguments if not a.startswith("-")), None)
+    for point in entry_points(group="curate.commands"):
+        if wanted is None or wanted == point.name:
+            command = point.load()
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=point.name)
+            else:
+                app.command(point.name)(command)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from curate import __version__
+
+        typer.echo(f"curate {__version__}")
+        raise typer.Exit
+
+
+def _options(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    """From raw text to training data: one declarative recipe, every document accounted for."""

@@ -1,0 +1,138 @@
+"""Progress: bars with rate and time left on a terminal, a plain line now and then elsewhere, nothing with --quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+
+from curate.report.funnel import size
+from curate.runner import Silent
+
+PLAIN_EVERY_S = 10.0
+
+
+class Bars:
+    """One line per stage on a terminal (stderr)."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[what]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self._console,
+        )
+        self._task: TaskID | None = None
+        self._meter = Meter([], [])
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(f"[dim]{text}[/]")
+
+    def stage(self, label: str, steps: Sequence[str], weights: Sequence[int], waiting: Sequence[int]) -> None:
+        self._meter = Meter(weights, waiting)
+        self._task = self._progress.add_task(label, total=max(1, self._meter.total), what="")
+        self._refresh()
+
+    def advance(self, task: int, rows: int, size: int) -> None:
+        self._meter.advance(task, rows, size)
+        self._refresh()
+
+    def stage_done(self, label: str) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=max(1, self._meter.total), what=self._meter.rate())
+
+    def _refresh(self) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._meter.done, what=self._meter.rate())
+
+
+class Plain:
+    """Lines on stderr where it is no terminal: one when a stage ends, one every ten seconds in a long stage."""
+
+    def __init__(self) -> None:
+        self._meter = Meter([], [])
+        self._label = ""
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self._say(text)
+
+    def stage(self, label: str, steps: Sequence[str], weights: Sequence[int], waiting: Sequence[int]) -> None:
+        self._meter, self._label, self._last = Meter(weights, waiting), label, time.monotonic()
+
+    def advance(self, task: int, rows: int, size: int) -> None:
+        self._meter.advance(task, rows, size)
+        if time.monotonic() - self._last > PLAIN_EVERY_S:
+            self._last = time.monotonic()
+            self._say(f"{self._label}: {100 * self._meter.done / max(1, self._meter.total):.0f} %, {self._meter.rate()}")
+
+    def stage_done(self, label: str) -> None:
+        self._say(f"{label}: done, {self._meter.rate()}")
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+
+
+class Quiet(Silent):
+    """Nothing, in the same form."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+class Meter:
+    """Adds up what a stage has done. Tasks weigh what they read; a task counts when it ends."""
+
+    def __init__(self, weights: Sequence[int], waiting: Sequence[int]) -> None:
+        self._weights = [max(1, w) for w in weights]
+        self.total = sum(self._weights)
+        left = set(waiting)
+        self.done = sum(w for i, w in enumerate(self._weights) if i not in left)
+        self._rows = self._bytes = 0
+        self._tasks, self._ended = len(weights), len(weights) - len(left)
+        self._started = time.monotonic()
+
+    def advance(self, task: int, rows: int, size: int) -> None:
+        self._rows += rows
+        self._bytes += size
+        if task >= 0:
+            self.done += self._weights[task]
+            self._ended += 1
+
+    def rate(self) -> str:
+        """'3/12 tasks, 40,211 documents, 61.0 MB, 12.1 MB/s'"""
+        spent = max(1e-3, time.monotonic() - self._started)
+        words = [f"{self._ended}/{self._tasks} tasks"]
+        if self._rows:
+            words += [f"{self._rows:,} documents", size(self._bytes), f"{size(self._bytes / spent)}/s"]
+        return ", ".join(words)
+
+
+def make_display(quiet: bool) -> Bars | Plain | Quiet:
+    """What fits: nothing, bars or lines."""
+    if quiet:
+        return Quiet()
+    return Bars() if sys.stderr.isatty() else Plain()

@@ -1,0 +1,81 @@
+"""`curate status` and `curate inspect`: how far a run is, and rows of anything it made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def status(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Show how far a run is: stages, tasks done, who holds the folder, quarantine."""
+    from curate.errors import RecipeError
+
+    if not (run / ".stages").is_dir():
+        raise RecipeError(f"{run} is not a run folder: it has no .stages. Runs lie in runs/<recipe name> unless --out said otherwise.")
+    typer.echo(f"{run}: {holder(run)}")
+    manifest_path = run / "manifest.json"
+    named: dict[str, str] = {}
+    if manifest_path.exists():
+        manifest = json.loads(manifest_path.read_bytes())
+        named = {f"{label}-{entry['key'][:12]}": label for label, entry in manifest["stages"].items()}
+    for folder in sorted((run / ".stages").iterdir()):
+        if (folder / "job.json").exists():
+            typer.echo("  " + stage_line(folder, folder.name in named))
+
+
+def stage_line(folder: Path, in_manifest: bool) -> str:
+    """'web.1-3fa9c1d20b7e  12 of 16 tasks, 3 rows quarantined'"""
+    job = json.loads((folder / "job.json").read_bytes())
+    source = job.get("source", {})
+    total = len(source["tasks"]) if "tasks" in source else job["tasks"] if isinstance(job.get("tasks"), int) else None
+    receipts = sorted((folder / "receipts").glob("*.json"))
+    text = f"{folder.name}  {len(receipts)}{'' if total is None else f' of {total}'} tasks"
+    unread = sum(sum(json.loads(r.read_bytes()).get("ledger", {}).get("quarantined", {}).values()) for r in receipts)
+    text += f", {unread:,} rows quarantined" if unread else ""
+    return text + ("" if in_manifest else "  (not in the manifest: unfinished or from an earlier recipe; `curate gc` removes it)")
+
+
+def holder(run: Path) -> str:
+    """Whether a run is under way."""
+    import fcntl
+
+    with open(run / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            return f"running, {file.read()}"
+    return "finished" if (run / "manifest.json").exists() else "stopped before it was finished; run the same command to go on"
+
+
+def inspect(
+    what: Annotated[str, typer.Argument(help="RUN/DATASET, RUN/.stages/STAGE, or a parquet, arrow or jsonl file.")],
+    rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows.")] = 5,
+    offset: Annotated[int, typer.Option("--offset", min=0, help="First row.")] = 0,
+    where: Annotated[str | None, typer.Option("--where", help='Only rows for which this SQL expression holds: "lang_score < 0.8".')] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Only these, comma separated.")] = None,
+    dropped: Annotated[bool, typer.Option("--dropped", help="The kept sample of dropped rows instead.")] = False,
+    quarantine: Annotated[bool, typer.Option("--quarantine", help="The unreadable rows instead.")] = False,
+    chars: Annotated[int, typer.Option("--chars", min=1, help="Characters of text to show for each value.")] = 300,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row.")] = False,
+) -> None:
+    """Look at rows of a dataset, a stage, dropped or quarantined rows."""
+    from curate.cli.rows import find_rows, show
+
+    sub = "dropped" if dropped else "quarantine" if quarantine else None
+    frame = find_rows(Path(what), sub, offset, rows, where, columns.split(",") if columns else None)
+    if as_json:
+        for row in frame.to_dicts():
+            typer.echo(json.dumps(row, ensure_ascii=False, default=str))
+    else:
+        show(frame, chars)
+
+
+def plain(value: Any, chars: int) -> str:
+    """A value for the terminal: control characters shown as escapes, cut to `chars`."""
+    text = value if isinstance(value, str) else str(value)
+    text = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text[: chars + 1])
+    return text[:chars] + "…" if len(text) > chars else text

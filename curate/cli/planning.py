@@ -1,0 +1,97 @@
+"""The record and the picture behind `curate plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from curate.node import NodeInput
+from curate.plan import make_plan
+from curate.recipe import DatasetNode, Recipe, SpecialNode
+from curate.report.funnel import size
+from curate.runner import check_nodes, forecast
+
+BYTES_PER_TOKEN = 4.3  # English web text with a 32k vocabulary; only until real figures are there
+GUARDS = {"decontaminate": "decontamination", "pii": "removal of personal data"}
+
+
+def plan_record(recipe: Recipe, out: Path, only: tuple[str, ...]) -> dict[str, Any]:
+    """The plan as plain data."""
+    stages = forecast(recipe, out, only)
+    known = known_inputs(recipe, out)
+    exact = {name for name, entry in known.items() if entry.digest}
+    for name, entry in estimates(recipe, stages).items():
+        known.setdefault(name, entry)
+    nodes = [n for n in recipe.nodes.values() if isinstance(n, SpecialNode)]
+    all_exact = all(i in exact for n in nodes for i in n.node.inputs())
+    made = {s["node"] for s in stages}
+    missing = {
+        name: [text for step, text in GUARDS.items() if all(s.name != step for s in node.steps)]
+        for name, node in recipe.nodes.items()
+        if name in made and isinstance(node, DatasetNode) and node.reader is not None
+    }
+    return {
+        "recipe": recipe.name,
+        "out": str(out),
+        "stages": stages,
+        "nodes": check_nodes(recipe, known, all_exact),
+        "estimated": not all_exact,
+        "without": {name: texts for name, texts in missing.items() if texts},
+    }
+
+
+def known_inputs(recipe: Recipe, out: Path) -> dict[str, NodeInput]:
+    """Figures of nodes that an earlier run finished."""
+    import json
+
+    path = out / "manifest.json"
+    if not path.exists():
+        return {}
+    manifest = json.loads(path.read_bytes())
+    return {
+        name: NodeInput(name, str(out / name), (), entry["digest"], entry["rows_out"], entry["tokens"], entry.get("bytes", 0))
+        for kind in ("datasets", "models")
+        for name, entry in manifest[kind].items()
+        if name in recipe.nodes
+    }
+
+
+def estimates(recipe: Recipe, stages: list[dict[str, Any]]) -> dict[str, NodeInput]:
+    """Rough sizes of what is not there yet: input bytes carried along, tokens from bytes."""
+    plan = make_plan(recipe)
+    read = {s["node"]: s["bytes"] for s in reversed(stages) if s["bytes"]}
+    found: dict[str, NodeInput] = {}
+    for name in plan.final:
+        node = recipe.nodes[name]
+        upstream = node.upstream if isinstance(node, DatasetNode) else None
+        count = read.get(name) or (found[upstream].bytes if upstream in found else 0)
+        found[name] = NodeInput(name, "", (), "", 0, int(count / BYTES_PER_TOKEN), count)
+    return found
+
+
+def plan_view(record: dict[str, Any]) -> RenderableType:
+    """The plan for people."""
+    table = Table(title=Text.assemble((record["recipe"], "bold"), f" -> {record['out']}"), title_justify="left", box=None, pad_edge=False)
+    for column in ("stage", "does"):
+        table.add_column(column, overflow="fold")
+    for column in ("tasks", "input"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for stage in record["stages"]:
+        does = ", ".join(stage["steps"]) or ("write" if stage["kind"] == "documents" else "")
+        tasks = "" if stage["tasks"] is None else str(stage["tasks"])
+        amount = "" if stage["bytes"] is None else size(stage["bytes"])
+        style = "green" if stage["state"] == "done" else "dim" if stage["state"] == "open" else ""
+        state = "after the stages before it" if stage["state"] == "open" else stage["state"]
+        table.add_row(stage["label"], does, tasks, amount, Text(state, style=style))
+    parts: list[RenderableType] = [table]
+    for name, lines in record["nodes"].items():
+        about = "  (from estimates: bytes of input and 4.3 bytes a token)" if record["estimated"] else ""
+        parts += [Text(""), Text.assemble((name, "bold"), (about, "yellow")), Text("\n".join(lines))]
+    for name, texts in record["without"].items():
+        parts += [Text(""), Text(f"{name} runs without {' and '.join(texts)}.", style="yellow")]
+    return Group(*parts)

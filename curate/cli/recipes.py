@@ -1,0 +1,78 @@
+"""`curate init`, `validate`, `plan`, `steps`, `schema`: start, check and understand a recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.running import OnlyOption, OutOption, PluginOption, RecipeArgument, SetOption
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("recipe.yaml"),
+    data: Annotated[str, typer.Option("--data", help="Glob of your input files.")] = "data/*.jsonl",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented starter recipe."""
+    from curate.errors import RecipeError
+    from curate.presets import starter
+
+    if path.exists() and not force:
+        raise RecipeError(f"{path} exists. Choose another name, or --force to overwrite it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(starter(path.stem, data), encoding="utf-8")
+    typer.echo(f"wrote {path}\nnext: curate validate {path}, then curate run {path} --sample 1000")
+
+
+def validate(recipe: RecipeArgument, set_: SetOption = None, plugin: PluginOption = None) -> None:
+    """Check a recipe: every mistake at once, nothing is run or written."""
+    from curate.recipe import load_recipe
+
+    loaded = load_recipe(str(recipe), set_ or (), plugin or ())
+    typer.echo(f"{recipe}: {len(loaded.nodes)} nodes, no mistakes: {', '.join(loaded.nodes)}")
+
+
+def plan(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    only: OnlyOption = None,
+    set_: SetOption = None,
+    plugin: PluginOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one JSON object.")] = False,
+) -> None:
+    """Show what a run would do: stages, tasks, what is reused, whether mixes are feasible."""
+    from rich.console import Console
+
+    from curate import api
+    from curate.cli.planning import plan_record, plan_view
+    from curate.recipe import load_recipe
+
+    loaded = load_recipe(str(recipe), set_ or (), plugin or ())
+    record = plan_record(loaded, api.run_folder(loaded, out, None), tuple(only or ()))
+    if as_json:
+        typer.echo(json.dumps(record, ensure_ascii=False))
+    else:
+        Console().print(plan_view(record))
+
+
+def steps(
+    name: Annotated[str | None, typer.Argument(help="A step, for all about it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List all steps, or show one: parameters, defaults, bounds, columns, source."""
+    from curate import describe
+
+    if as_json:
+        typer.echo(json.dumps(describe.as_json(name), ensure_ascii=False))
+    else:
+        typer.echo(describe.as_text(name))
+
+
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors."""
+    from curate.recipe_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=1))

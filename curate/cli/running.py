@@ -1,0 +1,53 @@
+"""`curate run` and `curate gc`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results. Default: runs/<recipe name>.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a value: datasets.web.steps.language.min_score=0.8", metavar="K=V")]
+PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file with steps of your own. It is run: only files you trust.")]
+OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="Only this dataset or model and what it needs.")]
+
+
+def run(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    only: OnlyOption = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes. Default: one per core.")] = None,
+    executor: Annotated[str, typer.Option("--executor", help="local or ray.")] = "local",
+    set_: SetOption = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="Run on about N documents of each input, in <out>@sample.")] = None,
+    plugin: PluginOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on one line, last on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+) -> None:
+    """Run a recipe. What is finished is reused; after an interruption the same command goes on."""
+    from rich.console import Console
+
+    from curate import api
+    from curate.cli.display import make_display
+    from curate.report.funnel import print_summary
+
+    with make_display(quiet) as display:
+        result = api.run(recipe, out=out, only=only or (), set=set_ or (), sample=sample, workers=workers, executor=executor,
+                         plugins=plugin or (), display=display)  # fmt: skip
+    if not quiet:
+        console = Console(stderr=as_json)
+        print_summary(console, result.manifest, str(result.out), result.seconds, result.tasks["run"], result.tasks["reused"])
+    if as_json:
+        typer.echo(json.dumps(result.summary(), ensure_ascii=False))
+
+
+def gc(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+    """Remove stages and old versions of datasets that the run's manifest does not name."""
+    from curate.report.funnel import size
+    from curate.runner import collect_garbage
+
+    removed, freed = collect_garbage(run)
+    typer.echo(f"removed {removed} folders, {size(freed)}")

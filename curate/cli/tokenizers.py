@@ -1,0 +1,36 @@
+"""`curate tokenizer train`: fit a tokenizer to text outside a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train tokenizers.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Train tokenizers."""
+
+
+@app.command("train")
+def train(
+    inputs: Annotated[list[str], typer.Argument(help="Files (jsonl, parquet, text; compressed or not), globs, or RUN/DATASET folders.")],
+    vocab_size: Annotated[int, typer.Option("--vocab-size", min=256, help="Entries of the vocabulary, special tokens included.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="tokenizer.json to write.")],
+    algorithm: Annotated[str, typer.Option("--algorithm", help="bpe, unigram or wordpiece.")] = "bpe",
+    text: Annotated[str, typer.Option("--text", help="Field that holds the text.")] = "text",
+    special: Annotated[list[str] | None, typer.Option("--special", help="Special token; repeat for more.")] = None,
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Use a sample of documents of this size.")] = 512,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Train a tokenizer on files and write a Hugging Face tokenizer.json."""
+    from curate.errors import RecipeError
+    from curate.tokens.training import train_from_files
+
+    if out.exists() and not force:
+        raise RecipeError(f"{out} exists. Choose another name, or --force to overwrite it.")
+    info = train_from_files(inputs, out, vocab_size=vocab_size, algorithm=algorithm, text=text, special_tokens=special or None, max_bytes=max_mb * 1_000_000)
+    typer.echo(f"wrote {out}: {info['vocab_size']:,} entries from {info['bytes']:,} bytes of text")

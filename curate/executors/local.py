@@ -1,0 +1,128 @@
+"""Worker processes on this machine, one per core, watched by our own supervisor.
+
+A dead worker does not break the pool: its task goes to a fresh one, which finds in the task's marker file what was in
+flight (`curate.worker.marks`). Workers stay alive between stages.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+
+from curate import errors
+from curate.errors import RunError
+from curate.executors.executor import Progress
+
+MAX_DEATHS = 200  # of one task; the worker itself gives up much sooner where nothing moves
+
+
+class _Worker:
+    """A process and our end of its pipe."""
+
+    def __init__(self, wide: bool) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "curate.executors.process", str(theirs.fileno()), *(["wide"] if wide else [])]
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.pipe: Connection = Connection(ours.detach())
+        self.task: int | None = None
+
+    def give(self, job_path: str, index: int) -> None:
+        self.task = index
+        self.pipe.send(("task", job_path, index))
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.wait()
+
+
+class LocalExecutor:
+    """Runs tasks in `workers` processes."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool: list[_Worker] = []
+
+    def warm_up(self) -> None:
+        """Compile all kernels in one process, so that the others load them from the cache."""
+        worker = self._worker()
+        worker.pipe.send(("warm",))
+        try:
+            worker.pipe.recv()
+        except EOFError as error:
+            raise RunError(f"The process that compiles the kernels ended with {worker.process.wait()}; see its message above.") from error
+
+    def run(self, job_path: str, tasks: Sequence[int], progress: Progress, whole_machine: bool = False) -> None:
+        """Run the tasks; see Executor."""
+        waiting = deque(tasks)
+        deaths = dict.fromkeys(tasks, 0)
+        extra: list[_Worker] = []
+        if whole_machine:
+            extra.append(_Worker(wide=True))
+        try:
+            busy: list[_Worker] = []
+            while waiting or busy:
+                while waiting and len(busy) < (1 if whole_machine else self.workers):
+                    worker = extra[0] if whole_machine else self._worker(busy)
+                    worker.give(job_path, waiting.popleft())
+                    busy.append(worker)
+                for pipe in wait([w.pipe for w in busy]):
+                    worker = next(w for w in busy if w.pipe is pipe)
+                    task = worker.task
+                    assert task is not None
+                    if not self._listen(worker, progress):
+                        busy.remove(worker)
+                        if worker.process.poll() is not None or worker not in [*self._pool, *extra]:
+                            deaths[task] += 1
+                            if deaths[task] > MAX_DEATHS:
+                                raise RunError(f"Task {task} of {job_path} killed its process {MAX_DEATHS} times. Look at the memory of this machine.")
+                            waiting.appendleft(task)
+                            if whole_machine:
+                                extra[0] = _Worker(wide=True)
+        finally:
+            for worker in extra:
+                worker.stop()
+
+    def _listen(self, worker: _Worker, progress: Progress) -> bool:
+        """Take one message. False: the worker is free or dead."""
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            worker.stop()
+            if worker in self._pool:
+                self._pool.remove(worker)
+            return False
+        kind, index = message[0], message[1]
+        if kind == "progress":
+            progress(-1, message[2], message[3])
+            return True
+        worker.task = None
+        if kind == "done":
+            progress(index, 0, 0)
+            return False
+        if kind == "error":
+            raise getattr(errors, message[2], RunError)(message[3])
+        raise RunError(f"Task {index} failed in a way that curate does not know; please report it.\n{message[3]}")
+
+    def _worker(self, busy: Sequence[_Worker] = ()) -> _Worker:
+        for worker in self._pool:
+            if worker not in busy:
+                return worker
+        worker = _Worker(wide=False)
+        self._pool.append(worker)
+        return worker
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for worker in self._pool:
+            worker.stop()
+        self._pool = []

@@ -1,0 +1,113 @@
+"""The manifest: what every dataset and model of a run is, counted from receipts alone.
+
+Everything but `seconds` is the same for any number of workers, any executor and any interruption.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from curate import __version__
+from curate.errors import StepError
+from curate.jobs import Done
+from curate.plan import Plan
+from curate.publish import data_files
+from curate.recipe import SpecialNode
+
+
+def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
+    """The manifest's entry of one finished node."""
+    last = done[plan.final[name]]
+    node = plan.recipe.nodes[name]
+    entry: dict[str, Any] = {"path": name, "key": last.key, "digest": last.digest}
+    if isinstance(node, SpecialNode):
+        result = last.receipts[0]["result"]
+        entry |= {"kind": node.kind, "files": _files(last), "tokens": result["tokens"], "rows_out": result["rows_out"], "info": result["info"]}
+        return entry if node.node.is_model else {**_empty_ledger(), **entry}
+    entry |= dataset_ledger(plan, name, done)
+    entry |= {"kind": "dataset", "from": node.upstream, "files": _files(last)}
+    return entry
+
+
+def ledger_stages(plan: Plan, name: str, done: dict[str, Done]) -> list[Done]:
+    """Finished stages of a dataset that wrote documents: those whose ledgers add up."""
+    return [done[s.label] for s in plan.of_node(name) if s.sink is not None and s.label in done]
+
+
+def dataset_ledger(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
+    """Sum the ledgers of a dataset's stages; StepError where they do not balance."""
+    total = _empty_ledger()
+    rows = None
+    for stage in ledger_stages(plan, name, done):
+        books = [r["ledger"] for r in stage.receipts]
+        came = sum(b["rows_in"] for b in books)
+        if rows is None:
+            total |= {"rows_in": came, "bytes_in": sum(b["bytes_in"] for b in books)}
+            total["funnel"].append({"step": "read", "rows": came, "bytes": total["bytes_in"], "dropped": {}})
+        elif came != rows:
+            raise StepError(f"{stage.label} read {came} documents of {rows} that the stage before wrote. Delete {stage.folder.path} and run again.")
+        rows = sum(b["rows_out"] for b in books)
+        _add_stage(total, books)
+    quarantined = sum(total["quarantine"].values())
+    total["quarantined"] = quarantined
+    gone = sum(total["dropped"].values())
+    if total["rows_in"] + total["created"] != total["rows_out"] + gone + total["merged"] + quarantined:
+        raise StepError(f"The ledger of {name} does not balance: {total}.")
+    return total
+
+
+def _add_stage(total: dict[str, Any], books: list[dict[str, Any]]) -> None:
+    dropped: Counter[str] = Counter(total["dropped"])
+    unread: Counter[str] = Counter(total["quarantine"])
+    for position, step in enumerate(books[0]["steps"]):
+        reasons: Counter[str] = Counter()
+        for book in books:
+            reasons.update(book["steps"][position]["dropped"])
+        dropped.update(reasons)
+        counts = {k: sum(b["steps"][position][k] for b in books) for k in ("rows", "bytes")}
+        total["funnel"].append({"step": step["step"], **counts, "dropped": dict(sorted(reasons.items()))})
+    for book in books:
+        unread.update(book["quarantined"])
+    total |= {
+        "rows_out": sum(b["rows_out"] for b in books),
+        "bytes": sum(b["bytes_out"] for b in books),
+        "tokens": sum(b["tokens"] for b in books),
+        "dropped": dict(sorted(dropped.items())),
+        "quarantine": dict(sorted(unread.items())),
+    }
+
+
+def _empty_ledger() -> dict[str, Any]:
+    return {"rows_in": None, "created": 0, "rows_out": 0, "dropped": {}, "merged": 0, "quarantined": 0, "quarantine": {},
+            "bytes_in": 0, "bytes": 0, "tokens": 0, "funnel": []}  # fmt: skip
+
+
+def _files(last: Done) -> list[dict[str, Any]]:
+    sums = {last.folder.task(r["task"]) / f["name"]: f for r in last.receipts for f in r["files"]}
+    return [{"name": inside, "bytes": sums[path]["bytes"], "xxh128": sums[path]["xxh128"]} for inside, path in data_files(last)]
+
+
+def make_manifest(plan: Plan, done: dict[str, Done]) -> dict[str, Any]:
+    """The whole manifest of what is finished."""
+    datasets: dict[str, Any] = {}
+    models: dict[str, Any] = {}
+    for name, label in plan.final.items():
+        if label in done:
+            node = plan.recipe.nodes[name]
+            is_model = isinstance(node, SpecialNode) and node.node.is_model
+            (models if is_model else datasets)[name] = node_entry(plan, name, done)
+    stages = {d.label: {"key": d.key, "digest": d.digest, "tasks": len(d.receipts), "bytes": d.bytes} for d in done.values()}
+    return {"curate": __version__, "recipe": plan.recipe.name, "seed": plan.recipe.seed, "datasets": datasets, "models": models,
+            "stages": stages, "seconds": seconds(done)}  # fmt: skip
+
+
+def seconds(done: dict[str, Done]) -> dict[str, dict[str, float]]:
+    """Seconds by stage and step, summed over tasks; the only figures that differ between runs."""
+    spent: dict[str, dict[str, float]] = {}
+    for stage in done.values():
+        total: Counter[str] = Counter()
+        for receipt in stage.receipts:
+            total.update(receipt["seconds"])
+        spent[stage.label] = {k: round(v, 4) for k, v in total.items()}
+    return spent

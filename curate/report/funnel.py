@@ -1,0 +1,74 @@
+"""The terminal summary of a run: for each dataset a funnel (documents and text after every step, drops by reason)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+BAR_WIDTH = 18
+
+
+def size(count: float) -> str:
+    """Bytes for people: 1 MB = 10^6 bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} TB"
+
+
+def bar(share: float) -> Text:
+    """A horizontal bar for a share in [0, 1]."""
+    eighths = round(max(0.0, min(1.0, share)) * BAR_WIDTH * 8)
+    full, rest = divmod(eighths, 8)
+    return Text(("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(BAR_WIDTH), style="cyan")
+
+
+def funnel_table(name: str, entry: Mapping[str, Any]) -> Table:
+    """One dataset."""
+    head = f"{entry['rows_in']:,} in, {entry['rows_out']:,} out" if entry["rows_in"] is not None else ""
+    extra = [f"{entry['tokens']:,} tokens"] if entry["tokens"] else []
+    if entry["quarantined"]:
+        extra.append(f"{entry['quarantined']:,} quarantined")
+    table = Table(title=Text.assemble((name, "bold"), f"  {', '.join([head, *extra])}"), title_justify="left", box=None, pad_edge=False)
+    table.add_column("step", no_wrap=True)
+    table.add_column("documents", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("text", justify="right", no_wrap=True)
+    table.add_column("dropped, by reason", style="dim", overflow="fold")
+    first = max(1, entry["rows_in"] or 1)
+    for line in entry["funnel"]:
+        reasons = sorted(line["dropped"].items(), key=lambda item: (-item[1], item[0]))
+        drops = ", ".join(f"{reason.partition('.')[2] or reason} {count:,}" for reason, count in reasons)
+        table.add_row(line["step"], f"{line['rows']:,}", bar(line["rows"] / first), size(line["bytes"]) if line["bytes"] else "", drops)
+    return table
+
+
+def mix_lines(entry: Mapping[str, Any]) -> RenderableType:
+    """What a mix says of itself."""
+    return Text("\n".join(entry["info"].get("table", [])))
+
+
+def render(manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int, tasks_reused: int) -> Group:
+    """The whole summary."""
+    parts: list[RenderableType] = []
+    for name, entry in manifest["datasets"].items():
+        parts.append(Text(""))
+        if entry["kind"] == "dataset":
+            parts.append(funnel_table(name, entry))
+        else:
+            parts += [Text.assemble((name, "bold"), f"  {entry['kind']}, {entry['tokens']:,} tokens"), mix_lines(entry)]
+    for name, entry in manifest["models"].items():
+        figures = ", ".join(f"{k} {v}" for k, v in entry["info"].items() if isinstance(v, int | float | str))
+        parts += [Text(""), Text.assemble((name, "bold"), f"  {entry['kind']}: {figures}")]
+    parts += [Text(""), Text(f"{out}   {seconds:.1f} s, {tasks_run} tasks run, {tasks_reused} reused", style="green")]
+    return Group(*parts)
+
+
+def print_summary(console: Console, manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int, tasks_reused: int) -> None:
+    """Print the summary."""
+    console.print(render(manifest, out, seconds, tasks_run, tasks_reused), soft_wrap=False)

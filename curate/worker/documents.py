@@ -1,0 +1,218 @@
+"""A documents task: read batches, apply what corpus steps delivered, run the fused steps, emit records, write.
+
+One flow per batch:  source -> deliveries -> steps -> (emit records) -> (shard | dataset parts)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+
+from curate import registry
+from curate.context import WorkContext
+from curate.errors import CurateError, DataError, StepError
+from curate.exchange import ExchangeWriter
+from curate.io.reader import Unreadable
+from curate.schema import ROW, ROW_TASK_SHIFT, concat
+from curate.step import CorpusStep, DocumentsFn, Outcome, Step
+from curate.store import StageFolder
+from curate.worker.ledger import Ledger, text_bytes
+from curate.worker.marks import Marks
+from curate.worker.source import SHARD, Delivery, empty_batch, read_source
+
+Report = Callable[[int, int], None]
+StageFn = Callable[[pa.RecordBatch], Outcome]
+
+
+def make_step(spec: dict[str, Any]) -> Step:
+    """The step that a job names: {name, settings}."""
+    step: Step = registry.load("steps", spec["name"])(**spec["settings"])
+    return step
+
+
+def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch: Path, ctx: WorkContext, report: Report) -> dict[str, Any]:
+    """Do one task and return its receipt (without files)."""
+    stages = folder.path.parent
+    marks = Marks(folder.marker(index))
+    if marks.stuck():
+        raise DataError(
+            f"Task {index} of {job['label']} killed its process {marks.deaths} times in one place without getting further "
+            f"(batch {marks.batch}). Look at memory limits and at the inputs of this task in {folder.job}."
+        )
+    names, functions = _functions(job, stages, index, ctx)
+    ledger = Ledger(scratch, names, job["keep_dropped"])
+    chain = Chain(names, functions, ledger)
+    schema = chain.schema_after(empty_batch(job, stages, index))
+    emit = Emit(job["emit"], stages, index, scratch, ctx) if job.get("emit") else None
+    sink = open_sink(job, scratch, schema) if job["sink"] else None
+    for number, rows in enumerate(read_source(job, stages, index)):
+        ledger.quarantine(rows.unreadable)
+        ledger.came_in(rows.batch)
+        pieces = []
+        for start, stop, deaths in marks.slices(number, len(rows.batch)):
+            marks.flying(number, start, stop, deaths)
+            piece = chain(rows.batch.slice(start, stop - start))
+            if emit is not None:
+                emit(piece)
+            pieces.append(piece)
+        for row in marks.poisoned(number):
+            ledger.quarantine([_poison(job, rows.batch, row)], counted=True)
+        marks.flying(-1, 0, 0)
+        done = concat(pieces) if pieces else rows.batch.slice(0, 0)
+        if sink is not None and len(done):
+            sink.write(done)
+        ledger.rows_out += len(done)
+        ledger.bytes_out += text_bytes(done)
+        ledger.tokens += _tokens(done)
+        report(len(rows.batch), text_bytes(rows.batch))
+    receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True), "seconds": ledger.seconds()}
+    if emit is not None:
+        receipt["records"] = emit.close()
+    if sink is not None:
+        sink.close()
+    return receipt
+
+
+class Chain:
+    """The deliveries and steps of a stage, applied in order to one batch, with every verdict booked."""
+
+    def __init__(self, names: list[str], functions: list[StageFn], ledger: Ledger) -> None:
+        self._names, self._functions, self._ledger = names, functions, ledger
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        for position, function in enumerate(self._functions):
+            started = time.perf_counter()
+            outcome = self._call(position, function, batch)
+            batch = outcome.batch
+            if outcome.verdict is not None:
+                batch = self._ledger.drop(position, batch, outcome.verdict)
+            self._ledger.passed(position, batch, time.perf_counter() - started)
+        return batch
+
+    def schema_after(self, empty: pa.RecordBatch) -> pa.Schema:
+        """Columns after all steps, learnt from a batch without rows."""
+        for position, function in enumerate(self._functions):
+            empty = self._call(position, function, empty).batch
+        return empty.schema
+
+    def _call(self, position: int, function: StageFn, batch: pa.RecordBatch) -> Outcome:
+        name = self._names[position]
+        try:
+            outcome = function(batch)
+        except CurateError:
+            raise
+        except MemoryError as error:
+            raise StepError(f"Step {name} ran out of memory on a batch of {len(batch)} documents, {text_bytes(batch)} bytes.") from error
+        except Exception as error:
+            raise StepError(f"Step {name} failed: {type(error).__name__}: {error}. {_first_id(batch)}") from error
+        if not isinstance(outcome, Outcome) or len(outcome.batch) != len(batch):
+            got = len(outcome.batch) if isinstance(outcome, Outcome) else type(outcome).__name__
+            raise StepError(f"Step {name} must return an Outcome with {len(batch)} rows, got {got}.")
+        verdict = outcome.verdict
+        if verdict is not None and (len(verdict.keep) != len(batch) or verdict.keep.null_count or len(verdict.reason) != len(batch)):
+            raise StepError(f"Step {name} must decide on each of {len(batch)} rows, keep without nulls; got {len(verdict.keep)} decisions.")
+        return outcome
+
+
+class Emit:
+    """The first or a later documents phase of a corpus step: records out of every batch."""
+
+    def __init__(self, spec: dict[str, Any], stages: Path, index: int, scratch: Path, ctx: WorkContext) -> None:
+        step = make_step(spec["step"])
+        assert isinstance(step, CorpusStep)
+        phases = {p.name: p for p in step.phases()}
+        phase = phases[spec["phase"]]
+        self._columns = [*sorted(phase.columns), ROW]
+        self._function = cast(DocumentsFn, step.bind_phase(phase.name, ctx))
+        self._sides = {s["phase"]: Delivery(s, stages, index, phases[s["phase"]].schema).records for s in spec["sides"]}
+        by = phase.key if phase.to == "key" else ROW if phase.to == "documents" else None
+        self._writer = ExchangeWriter(scratch, phase.schema, spec["partitions"], by)
+
+    def __call__(self, batch: pa.RecordBatch) -> None:
+        if len(batch):
+            self._writer.write(self._function(batch.select(self._columns), self._sides))
+
+    def close(self) -> dict[str, Any]:
+        return self._writer.close()
+
+
+class ShardSink:
+    """An intermediate shard: the batches as they come, one Arrow file."""
+
+    def __init__(self, scratch: Path, schema: pa.Schema) -> None:
+        self._file = pa.ipc.new_file(scratch / SHARD, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._file.write_batch(batch)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class DatasetSink:
+    """The final parts of a dataset, without the engine's own column."""
+
+    def __init__(self, job: dict[str, Any], scratch: Path, schema: pa.Schema) -> None:
+        from curate.io.writers import make_writer
+
+        self._names = [name for name in schema.names if name != ROW]
+        final = pa.schema([schema.field(name) for name in self._names], metadata=schema.metadata)
+        self._writer = make_writer(job["write"], scratch, final, job["metadata"])
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._writer.write(batch.select(self._names))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def open_sink(job: dict[str, Any], scratch: Path, schema: pa.Schema) -> ShardSink | DatasetSink:
+    """Where this stage's documents go."""
+    return ShardSink(scratch, schema) if job["sink"] == "shards" else DatasetSink(job, scratch, schema)
+
+
+def _functions(job: dict[str, Any], stages: Path, index: int, ctx: WorkContext) -> tuple[list[str], list[StageFn]]:
+    names: list[str] = []
+    functions: list[StageFn] = []
+    for spec in job["deliveries"]:
+        step = make_step(spec["step"])
+        assert isinstance(step, CorpusStep)
+        delivery = Delivery(spec, stages, index, step.phases()[-1].schema)
+        names.append(step.name)
+        functions.append(_apply_delivery(step, delivery))
+    for spec in job["steps"]:
+        step = make_step(spec)
+        names.append(step.name)
+        functions.append(step.bind(ctx))
+    return names, functions
+
+
+def _apply_delivery(step: CorpusStep, delivery: Delivery) -> StageFn:
+    return lambda batch: step.apply(batch, delivery.aligned(batch))
+
+
+def _tokens(batch: pa.RecordBatch) -> int:
+    if "n_tokens" not in batch.schema.names or not len(batch):
+        return 0
+    import pyarrow.compute as pc
+
+    return int(pc.sum(batch.column("n_tokens")).as_py() or 0)
+
+
+def _poison(job: dict[str, Any], batch: pa.RecordBatch, row: int) -> Unreadable:
+    ordinal = batch.column(ROW)[row].as_py() & ((1 << ROW_TASK_SHIFT) - 1)
+    identity = batch.column("id")[row].as_py()
+    text = (batch.column("text")[row].as_py() or "") if "text" in batch.schema.names else ""
+    steps = ", ".join(s["name"] for s in [*(d["step"] for d in job["deliveries"]), *job["steps"]])
+    error = f"killed its worker process: document {identity!r}, row {ordinal} of the task; steps of this stage: {steps}"
+    return Unreadable(str(identity), ordinal, error, text.encode()[:4096])
+
+
+def _first_id(batch: pa.RecordBatch) -> str:
+    if not len(batch) or "id" not in batch.schema.names:
+        return "The batch was empty."
+    return f"The batch had {len(batch)} documents, the first one {batch.column('id')[0].as_py()!r}."

@@ -1,0 +1,168 @@
+"""The books of one task: rows and bytes after every step, what was dropped and why, what could not be read.
+
+    rows_in + created = rows_out + dropped + merged + quarantined
+
+is asserted when the task closes. rows_in counts unreadable rows too: they came in and are accounted for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate.errors import StepError
+from curate.io.reader import Unreadable
+from curate.schema import DOCUMENT, ROW
+from curate.step import Verdict
+
+SAMPLE_PER_REASON = 20  # rows of a task kept whole for each reason with keep_dropped: sample
+DROPS = pa.schema([("id", pa.string()), ("step", pa.string()), ("reason", pa.string()), ("value", pa.float64()), ("partner", pa.string())])
+DROPPED = pa.schema(
+    [
+        *DOCUMENT,
+        ("columns", pa.large_string()),
+        ("drop_step", pa.string()),
+        ("drop_reason", pa.string()),
+        ("drop_value", pa.float64()),
+        ("drop_partner", pa.string()),
+    ]
+)
+OWN_COLUMNS = {*DOCUMENT.names, ROW}
+
+
+def text_bytes(batch: pa.RecordBatch) -> int:
+    """UTF-8 bytes of the text column; 0 where there is none."""
+    at = batch.schema.get_field_index("text")
+    if at < 0 or not len(batch):
+        return 0
+    column = batch.column(at)
+    offsets = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column) + 1]
+    return int(offsets[-1] - offsets[0])
+
+
+class Ledger:
+    """Collects while a task runs; writes its files and returns the receipt's entry at the end."""
+
+    def __init__(self, folder: Path, steps: Sequence[str], keep_dropped: str) -> None:
+        """steps: names in the order they are applied (deliveries of corpus steps first)."""
+        self._folder, self._keep = folder, keep_dropped
+        self._stages: list[dict[str, Any]] = [{"step": s, "rows": 0, "bytes": 0, "dropped": Counter(), "seconds": 0.0} for s in steps]
+        self.rows_in = self.bytes_in = self.rows_out = self.bytes_out = self.tokens = 0
+        self._quarantined: Counter[str] = Counter()
+        self._drops: pq.ParquetWriter | None = None
+        self._dropped: pq.ParquetWriter | None = None
+        self._sampled: Counter[str] = Counter()
+        self._quarantine: Any = None
+
+    def came_in(self, batch: pa.RecordBatch) -> None:
+        """Count a batch as read."""
+        self.rows_in += len(batch)
+        self.bytes_in += text_bytes(batch)
+
+    def passed(self, position: int, batch: pa.RecordBatch, seconds: float) -> None:
+        """Count what a step let through."""
+        stage = self._stages[position]
+        stage["rows"] += len(batch)
+        stage["bytes"] += text_bytes(batch)
+        stage["seconds"] += seconds
+
+    def drop(self, position: int, batch: pa.RecordBatch, verdict: Verdict) -> pa.RecordBatch:
+        """Book the rows a verdict drops and return those it keeps."""
+        if verdict.keep.true_count == len(batch):
+            return batch
+        gone = pc.invert(verdict.keep)
+        rows = batch.filter(gone)
+        reasons = verdict.reason.filter(gone).cast(pa.string())
+        step = self._stages[position]["step"]
+        if reasons.null_count:
+            raise StepError(f"Step {step} dropped {reasons.null_count} documents without a reason. Every dropped row needs one.")
+        counts = pc.value_counts(reasons)
+        self._stages[position]["dropped"].update(dict(zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True)))
+        none = pa.nulls(len(rows))
+        value = verdict.value.filter(gone).cast(pa.float64()) if verdict.value is not None else none.cast(pa.float64())
+        partner = verdict.partner.filter(gone).cast(pa.string()) if verdict.partner is not None else none.cast(pa.string())
+        names = pa.array([step] * len(rows), pa.string())
+        self._drops = self._drops or pq.ParquetWriter(self._folder / "ledger.parquet", DROPS, compression="zstd")
+        self._drops.write_table(pa.table([rows.column("id"), names, reasons, value, partner], schema=DROPS))
+        self._keep_rows(rows, names, reasons, value, partner)
+        return batch.filter(verdict.keep)
+
+    def _keep_rows(self, rows: pa.RecordBatch, *verdict: pa.Array) -> None:
+        if self._keep == "none" or "text" not in rows.schema.names:
+            return
+        if self._keep == "sample":
+            wanted = np.zeros(len(rows), bool)
+            for at, reason in enumerate(verdict[1].to_pylist()):
+                if self._sampled[reason] < SAMPLE_PER_REASON:
+                    self._sampled[reason] += 1
+                    wanted[at] = True
+            if not wanted.any():
+                return
+            mask = pa.array(wanted)
+            rows, verdict = rows.filter(mask), tuple(v.filter(mask) for v in verdict)
+        own = [rows.column(name).cast(DOCUMENT.field(name).type) for name in DOCUMENT.names]
+        table = pa.table([*own, _as_json(rows), *verdict], schema=DROPPED)
+        self._dropped = self._dropped or pq.ParquetWriter(self._folder / "dropped.parquet", DROPPED, compression="zstd")
+        self._dropped.write_table(table)
+
+    def quarantine(self, rows: Sequence[Unreadable], counted: bool = False) -> None:
+        """Book unreadable rows. counted: they are in rows_in already (a document that killed its process)."""
+        for row in rows:
+            if self._quarantine is None:
+                self._quarantine = open(self._folder / "quarantine.jsonl", "w", encoding="utf-8")  # noqa: SIM115  closed by close()
+            content = row.content.decode("utf-8", "backslashreplace")
+            line = {"file": row.path, "offset": row.offset, "error": row.error, "bytes": content}
+            self._quarantine.write(json.dumps(line, ensure_ascii=True) + "\n")
+            self._quarantined[row.error.partition(":")[0][:80]] += 1
+            self.rows_in += not counted
+
+    def close(self, sink_rows: bool) -> dict[str, Any]:
+        """Close the files, check the balance and return the entry of the receipt."""
+        for file in (self._drops, self._dropped, self._quarantine):
+            if file is not None:
+                file.close()
+        dropped = sum(sum(s["dropped"].values()) for s in self._stages)
+        quarantined = sum(self._quarantined.values())
+        if sink_rows and self.rows_in != self.rows_out + dropped + quarantined:
+            raise StepError(
+                f"The ledger does not balance: {self.rows_in} in, {self.rows_out} out, {dropped} dropped, {quarantined} quarantined. "
+                "A step returned another number of rows than it got."
+            )
+        return {
+            "rows_in": self.rows_in,
+            "bytes_in": self.bytes_in,
+            "created": 0,
+            "rows_out": self.rows_out,
+            "bytes_out": self.bytes_out,
+            "tokens": self.tokens,
+            "merged": 0,
+            "quarantined": dict(sorted(self._quarantined.items())),
+            "steps": [{k: dict(sorted(v.items())) if k == "dropped" else v for k, v in s.items() if k != "seconds"} for s in self._stages],
+        }
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds spent in each step."""
+        spent: Counter[str] = Counter()
+        for stage in self._stages:
+            spent[stage["step"]] += stage["seconds"]
+        return dict(spent)
+
+
+def _as_json(rows: pa.RecordBatch) -> pa.Array:
+    """The columns that steps added, as one JSON text per row."""
+    extra = [name for name in rows.schema.names if name not in OWN_COLUMNS]
+    if not extra:
+        return pa.array(["{}"] * len(rows), pa.large_string())
+    import polars as pl
+
+    frame = pl.from_arrow(pa.table({name: rows.column(name) for name in extra}))
+    assert isinstance(frame, pl.DataFrame)
+    return frame.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_arrow().cast(pa.large_string())

@@ -1,0 +1,77 @@
+"""Run one task: read the job, do the work in a scratch folder, rename it into place, write the receipt last."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from curate.context import WorkContext
+from curate.errors import StoreError
+from curate.fingerprint import file_checksum
+from curate.store import StageFolder
+
+Report = Callable[[int, int], None]  # documents and bytes done since the last call
+
+
+@lru_cache(maxsize=2)
+def load_job(path: str) -> dict[str, Any]:
+    """The stage's job file, and the plugins it names loaded."""
+    job = dict(json.loads(Path(path).read_bytes()))
+    if job.get("plugins"):
+        from curate.plugins import load_plugin
+
+        for plugin in job["plugins"]:
+            load_plugin(plugin)
+    return job
+
+
+def execute(job_path: str, index: int, report: Report) -> dict[str, Any]:
+    """Do task `index` of the job and return its receipt; a task that has one is not done again."""
+    folder = StageFolder(Path(job_path).parent)
+    receipt = folder.receipt(index)
+    if receipt is not None:
+        return receipt
+    job = load_job(job_path)
+    started = time.perf_counter()
+    try:
+        with folder.writing(index) as scratch:
+            receipt = _work(job, folder, index, scratch, report)
+            receipt["files"] = _describe_files(scratch)
+        receipt |= {"label": job["label"], "key": job["key"], "task": index}
+        receipt["seconds"] = {**receipt.get("seconds", {}), "task": time.perf_counter() - started}
+        folder.commit(index, receipt)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise StoreError(
+                f"Task {index} of {job['label']} could not write below {folder.path}: {os.strerror(error.errno)}. "
+                "Finished tasks are kept: free some space and run the same command again."
+            ) from error
+        raise
+    return receipt
+
+
+def _work(job: dict[str, Any], folder: StageFolder, index: int, scratch: Path, report: Report) -> dict[str, Any]:
+    models = {name: str(folder.path.parents[1] / where) for name, where in job.get("models", {}).items()}
+    ctx = WorkContext(seed=job["seed"], models=models)
+    if job["kind"] == "documents":
+        from curate.worker.documents import run_documents
+
+        return run_documents(job, folder, index, scratch, ctx, report)
+    if job["kind"] == "records":
+        from curate.worker.records import run_records
+
+        return run_records(job, folder.path.parent, index, scratch, ctx)
+    from curate.worker.nodes import run_node
+
+    return run_node(job, folder.path.parents[1], scratch, ctx, report)
+
+
+def _describe_files(scratch: Path) -> list[dict[str, Any]]:
+    files = [f for f in sorted(scratch.rglob("*")) if f.is_file()]
+    return [{"name": f.relative_to(scratch).as_posix(), "bytes": f.stat().st_size, "xxh128": file_checksum(str(f))} for f in files]
