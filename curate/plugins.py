@@ -129,7 +129,6 @@ class PerDocument(Step):
     """A step made of a Python function on one text. Slow by design: one call per document."""
 
     function: ClassVar[DocumentFn]
-    rewrites_text: ClassVar[bool] = True
 
     def drops(self) -> tuple[str, ...]:
         return (f"{self.name}.rejected",)

@@ -247,12 +247,13 @@ class Builder:
         found = own or found
         strangers = [key for key in item.value if key not in known and key not in Reader.model_fields and registry.nearest(key, known)]
         if len(found) == 1 and (own or not strangers):
-            return found[0]
+            return str(found[0])
         if len(found) > 1:
             self.problems.add(item.key_mark(found[1]), f"read names two readers, {found[0]!r} and {found[1]!r}. Make one dataset of each.")
         else:
             wrong = next(iter([*strangers, *item.value]), "")
-            self.problems.add(item.key_mark(wrong), f"unknown reader {wrong!r}.{registry.nearest(wrong, known)} There are: {', '.join(known)}.")
+            near = registry.nearest(wrong, known)
+            self.problems.add(item.key_mark(wrong), f"unknown reader {wrong!r}.{near} There are: {', '.join(known)}.")
         return None
 
     def _write(self, item: Item) -> Write:
@@ -291,7 +292,8 @@ class Builder:
         train = item.value.get("train") if item.is_mapping else None
         if train is None or not isinstance(train.value, str):
             got = shown(train.plain() if train is not None else item.plain())
-            self.problems.add(train.mark if train else mark, f"the model {name!r} must be a mapping with 'train', the kind of training; got {got}.")
+            message = f"the model {name!r} must be a mapping with 'train', the kind of training; got {got}."
+            self.problems.add(train.mark if train else mark, message)
             return draft
         known = [kind.removeprefix("train:") for kind in registry.names("nodes") if kind.startswith("train:")]
         if train.value not in known:

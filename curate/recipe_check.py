@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
 from curate import registry
 from curate.errors import CurateError
 from curate.io.files import is_local
@@ -211,15 +209,15 @@ def _mark_of(item: Item, text: str, otherwise: Mark) -> Mark:
 
 def _who_adds(column: str) -> str:
     """An entry of `steps` that would add a column, or ''. Only asked when a mistake is found: it imports every step."""
+    from curate.describe import columns_added
+
     for name in registry.names("steps"):
         try:
             cls = registry.load("steps", name)
         except (CurateError, ImportError, AttributeError):
             continue
-        for settings, entry in (({}, name), ({"mode": "annotate"}, f"{name}: {{mode: annotate}}")):
-            try:
-                if column in cls(**settings).adds():
-                    return entry
-            except (ValidationError, CurateError):
-                continue
+        if column in columns_added(cls):
+            return name
+        if column in columns_added(cls, mode="annotate"):
+            return f"{name}: {{mode: annotate}}"
     return ""

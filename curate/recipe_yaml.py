@@ -141,8 +141,7 @@ def parse(text: str, problems: Problems, origin: str = "") -> Item:
             Problem(f"the character {chr(int(error.character))!a} is not allowed in YAML.", origin or problems.file, line)
         ) from error
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(Problem(_syntax(error), origin or problems.file, 0 if origin else line)) from error
+        raise RecipeError(Problem(_syntax(error), origin or problems.file, 0 if origin else _line(error))) from error
 
 
 class _Refused(Exception):
@@ -167,7 +166,8 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 seen += 1
                 if seen > 1:
-                    raise _Refused(event.start_mark.line + 1, "a second document starts here ('---'); a recipe is one document.")
+                    mark: Any = event.start_mark
+                    raise _Refused(mark.line + 1, "a second document starts here ('---'); a recipe is one document.")
             elif isinstance(event, yaml.NodeEvent):
                 item = self.node(event, 1)
         return item
@@ -277,6 +277,10 @@ _HINTS = {
     "cannot start any token": " A value that starts with this character needs quotes.",
     "expected <block end>": " Check the indentation: entries of one list or mapping start in the same column.",
 }
+
+
+def _line(error: Any) -> int:
+    return int(error.problem_mark.line) + 1 if error.problem_mark else 1
 
 
 def _syntax(error: Any) -> str:

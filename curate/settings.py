@@ -101,7 +101,7 @@ def _explain(cls: type[BaseModel], given: Item, where: str, error: Any) -> tuple
         return mark, path, f"{parent} has no setting {name!r}.{nearest(name, known) or listing}"
     if kind in ("value_error", "assertion_error"):
         message = str(error["ctx"]["error"]) if "error" in error.get("ctx", {}) else error["msg"]
-        return mark, path, f"{path}: {message.rstrip('.')}."
+        return mark, path, f"{path}{'' if message.startswith('must ') else ':'} {message.rstrip('.')}."
     text = allowed.text()
     got = shown(item.plain())
     return mark, path, f"{path} must be {text}, got {got}." if text else f"{path}: {error['msg']}, got {got}."
@@ -245,7 +245,8 @@ def _one(field: Field) -> str:
     if annotation is Any:
         return "any value"
     if origin is Literal:
-        return " or ".join(repr(a) if isinstance(a, str) else shown(a) for a in get_args(annotation))
+        choices = [shown(a) for a in get_args(annotation)]
+        return " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"a mapping with the keys {', '.join(keys(annotation))}"
     arguments = [a for a in get_args(annotation) if a is not Ellipsis]
