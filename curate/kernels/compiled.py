@@ -45,9 +45,14 @@ def rw2(scalar: Any) -> Any:
     return types.Array(scalar, 2, "C")
 
 
-def kernel(signature: Any) -> Any:
-    """Compile a function for exactly this signature, at import, without the interpreter lock."""
-    return numba.njit(signature, cache=True, nogil=True, error_model="numpy")
+def kernel(signature: Any, *, allocates: bool = True) -> Any:
+    """Compile a function for exactly this signature, at import, without the interpreter lock.
+
+    Say `allocates=False` where neither it nor what it calls makes or returns an array (scratch comes as an argument).
+    numba then counts no references. With counting, every array handed to an `inline` function that branches costs two
+    atomic operations a call, often one call a character: a loop over UTF-8 went from 57 to 537 MB/s without it.
+    """
+    return numba.njit(signature, cache=True, nogil=True, error_model="numpy", _nrt=allocates)
 
 
 def inline(function: Callable[..., Any]) -> Any:

@@ -1,0 +1,125 @@
+r"""Words of every document as arrays of positions, hashes, lengths and flags: split once, shared by all steps.
+
+`unicode` split: a CJK character (Hiragana, Katakana, Han) is a word; `[\p{L}\p{M}\p{N}_]+` joined over single inner
+' \u2019 - . that stand directly between two such characters is one word; a run of other characters that are not white
+space is one word. "Don't stop-- it's 3.14" is Don't, stop, --, it's, 3.14.
+`whitespace` split: what str.split() gives.
+
+As a regular expression, with C for the CJK blocks and S for white space:
+    [C] | (?:(?![C])[\p{L}\p{M}\p{N}_])+(?:['\u2019\-.](?:(?![C])[\p{L}\p{M}\p{N}_])+)* | (?:(?![C]|[\p{L}\p{M}\p{N}_])[^S])+
+
+Thresholds of word statistics depend on the split. Compared with spaCy's English one (datatrove's default), `unicode`
+leads to the same Gopher quality decision on about 95 % of English pages, `whitespace` on 78 %.
+Rough speed: 200 to 300 MB/s per core.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curate.kernels import tables
+from curate.kernels.compiled import kernel, ro, rw
+from curate.kernels.compiled import types as nb
+from curate.kernels.hashing import hash_range
+from curate.kernels.strings import views
+from curate.kernels.tables import JOINER, LETTER, SINGLE, SPACE, SYMBOL, WORD, class_at
+
+U8 = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+HAS_LETTER = 1  # at least one letter (\p{L})
+ALL_SYMBOLS = 2  # every code point is in datatrove's PUNCTUATION_SET
+
+Split = Literal["unicode", "whitespace"]
+
+
+class Words(NamedTuple):
+    """w words of n documents, in text order. Read-only arrays; 25 bytes a word."""
+
+    doc: I64  # i64[n+1], words of document d are doc[d] .. doc[d+1]
+    start: I64  # i64[w], absolute position of the first byte in the data buffer
+    size: I32  # i32[w], bytes
+    raw: U64  # u64[w], hash of the bytes (`hashing.hash_range`)
+    chars: I32  # i32[w], code points
+    flags: U8  # u8[w], HAS_LETTER | ALL_SYMBOLS
+
+
+def split_words(text: pa.LargeStringArray, split: Split) -> Words:
+    """Split every document; null counts as empty. Positions are into the data that `strings.views(text)` gives."""
+    data, offsets = views(text)
+    stage1, stage2 = tables.classes() if split == "unicode" else tables.blank_split_classes()
+    n = len(offsets) - 1
+    doc = np.zeros(n + 1, np.int64)
+    room = int(offsets[-1] - offsets[0]) // 3 + 64  # ordinary text: 3 bytes a word in Chinese, 5 to 6 elsewhere
+    columns = [np.empty(room, dtype) for dtype in (np.int64, np.int32, np.uint64, np.int32, np.uint8)]
+    done = _split(data, offsets, stage1, stage2, 0, doc, *columns)
+    while done < n:  # a document of one-byte words did not fit: no document has more words than bytes
+        used = int(doc[done])
+        room = max(2 * room, used + int(offsets[done + 1] - offsets[done]))
+        for i, column in enumerate(columns):  # one by one, so that only one column exists twice
+            columns[i] = np.empty(room, column.dtype)
+            columns[i][:used] = column[:used]
+        done = _split(data, offsets, stage1, stage2, done, doc, *columns)
+    start, size, raw, chars, flags = (column[: doc[n]] for column in columns)
+    words = Words(doc, start, size, raw, chars, flags)
+    for column in words:
+        column.setflags(write=False)  # several steps share them
+    return words
+
+
+@kernel(
+    nb.int64(
+        ro(nb.uint8), ro(nb.int64), tables.STAGE, tables.STAGE, nb.int64,
+        rw(nb.int64), rw(nb.int64), rw(nb.int32), rw(nb.uint64), rw(nb.int32), rw(nb.uint8),
+    ),
+    allocates=False,
+)  # fmt: skip
+def _split(
+    data: U8, offsets: I64, stage1: U8, stage2: U8, first: int, doc: I64, start: I64, size: I32, raw: U64, chars: I32, flags: U8
+) -> int:
+    """Split documents from `first` on; return n, or the document whose words did not fit (none of it counts).
+
+    data: u8[nbytes]; offsets: i64[n+1]; doc: i64[n+1] with doc[first] set; the other five: room for words, written.
+    """
+    room = start.shape[0]
+    words = doc[first]
+    for d in range(first, offsets.shape[0] - 1):
+        at, end = offsets[d], offsets[d + 1]
+        while at < end:
+            bits, width = class_at(data, at, end, stage1, stage2)
+            begin = at
+            at += width
+            if bits & SPACE:
+                continue
+            if words == room:
+                return d
+            some, every, count = bits, bits, 1
+            if not bits & SINGLE:
+                run = bits & WORD
+                while at < end:
+                    bits, width = class_at(data, at, end, stage1, stage2)
+                    if bits & (WORD | SINGLE | SPACE) != run:
+                        # Only a joiner directly before another word character goes on.
+                        if run == 0 or not bits & JOINER or at + width >= end:
+                            break
+                        after, _ = class_at(data, at + width, end, stage1, stage2)
+                        if not after & WORD:
+                            break
+                    some |= bits
+                    every &= bits
+                    count += 1
+                    at += width
+            start[words] = begin
+            size[words] = at - begin
+            raw[words] = hash_range(data, begin, at)
+            chars[words] = count
+            flags[words] = (HAS_LETTER if some & LETTER else 0) | (ALL_SYMBOLS if every & SYMBOL else 0)
+            words += 1
+        doc[d + 1] = words
+    return offsets.shape[0] - 1
