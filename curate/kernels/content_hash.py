@@ -5,15 +5,17 @@ Two independent 64-bit lanes; arithmetic is uint64 and wraps around. n texts.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numba import types
 
 from curate.kernels.compiled import inline, kernel, ro, rw2
-from curate.kernels.folding import FLAG_BITS, SPACE, tables
+from curate.kernels.folding import FLAG_BITS, I32, SPACE, U16, tables
 from curate.kernels.hashing import ODD1, ODD3, SEED, fold_multiply, load64, mix64
 from curate.kernels.shingles import TABLES, U64, code_point
-from curate.kernels.strings import views
+from curate.kernels.strings import I64, U8, views
 
 _u = np.uint64
 _S32, _S8, _BYTE = _u(32), _u(8), _u(255)
@@ -21,14 +23,14 @@ _BLANK, _DOT_ABOVE, _I_DOT = 0x20, 0x307, 0x130
 
 
 @inline
-def _chain(h, value):  # type: ignore[no-untyped-def]
+def _chain(h: Any, value: Any) -> Any:
     """Add a value to a lane: a bijection of h for each value."""
     h = (h ^ value) * ODD3
     return h ^ (h >> _S32)
 
 
-@kernel(types.void(ro(types.uint8), ro(types.int64), rw2(types.uint64)))
-def _hash_bytes(data, offsets, out):  # type: ignore[no-untyped-def]
+@kernel(types.void(ro(types.uint8), ro(types.int64), rw2(types.uint64)), allocates=False)
+def _hash_bytes(data: U8, offsets: I64, out: U64) -> None:
     """out[d] = two lanes over the bytes of text d, eight at a time."""
     for d in range(offsets.size - 1):
         i = offsets[d]
@@ -47,8 +49,8 @@ def _hash_bytes(data, offsets, out):  # type: ignore[no-untyped-def]
         out[d, 1] = mix64(_chain(b, word))
 
 
-@kernel(types.void(ro(types.uint8), ro(types.int64), *TABLES, rw2(types.uint64)))
-def _hash_normalized(data, offsets, stage1, stage2, out):  # type: ignore[no-untyped-def]
+@kernel(types.void(ro(types.uint8), ro(types.int64), *TABLES, rw2(types.uint64)), allocates=False)
+def _hash_normalized(data: U8, offsets: I64, stage1: U16, stage2: I32, out: U64) -> None:
     """out[d] = two lanes over the lower-cased code points of text d, each run of white space a blank, none at the ends."""
     for d in range(offsets.size - 1):
         i = offsets[d]

@@ -1,0 +1,71 @@
+"""Connected components of documents that share a key. Linear in the records; the result does not depend on their order.
+
+r rows, e edges, m records.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from curate.kernels.compiled import inline, kernel, ro, rw
+from curate.kernels.shingles import U64
+from curate.kernels.strings import I64
+
+
+@inline
+def _root(parent: I64, x: Any) -> Any:
+    """Return the root of x, halving the path to it on the way."""
+    while parent[x] != x:
+        parent[x] = parent[parent[x]]
+        x = parent[x]
+    return x
+
+
+@kernel(types.void(ro(types.int64), ro(types.int64), rw(types.int64)), allocates=False)
+def _unite(a: I64, b: I64, parent: I64) -> None:
+    """Join a[i] with b[i] for all i; the smaller root stays root. Then point every node at its root.
+
+    parent: i64[r], given as 0..r-1.
+    """
+    for i in range(a.size):
+        x = _root(parent, a[i])
+        y = _root(parent, b[i])
+        if x < y:
+            parent[y] = x
+        elif y < x:
+            parent[x] = y
+    for i in range(parent.size):  # roots are smaller than what hangs below them, so theirs are final already
+        parent[i] = parent[parent[i]]
+
+
+def components(a: I64, b: I64) -> tuple[I64, I64]:
+    """Return (rows i64[r], sorted: every row of an edge; component i64[r]: smallest row that each is connected to).
+
+    a, b: i64[e], the two ends of each edge.
+    """
+    rows = np.unique(np.concatenate([a, b]))
+    parent = np.arange(len(rows))
+    _unite(np.searchsorted(rows, a), np.searchsorted(rows, b), parent)
+    return rows, rows[parent]
+
+
+def forest(key: U64, row: I64) -> tuple[I64, I64]:
+    """Return edges (a i64[e], b i64[e]) that connect exactly the rows connected by equal keys: at most one a row.
+
+    key: u64[m], row: i64[m]. Every record is joined to the smallest row of its bucket (a star, so a bucket of 10^6 rows
+    costs 10^6 edges and not 10^12), then what is connected already is left out.
+    """
+    order = np.argsort(key)
+    keys, rows = key[order], row[order]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+    if not len(starts):
+        return row[:0], row[:0]
+    sizes = np.diff(np.append(starts, len(keys)))
+    centre = np.repeat(np.minimum.reduceat(rows, starts), sizes)
+    edge = rows != centre
+    found, component = components(centre[edge], rows[edge])
+    joined = found != component
+    return component[joined], found[joined]
