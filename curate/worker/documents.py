@@ -60,7 +60,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
                 emit(piece)
             pieces.append(piece)
         for row in marks.poisoned(number):
-            ledger.quarantine([_poison(job, rows.batch, row)], counted=True)
+            ledger.quarantine([_poison(job, rows.batch, rows.path, row)], counted=True)
         marks.flying(-1, 0, 0)
         done = concat(pieces) if pieces else rows.batch.slice(0, 0)
         if sink is not None and len(done):
@@ -203,13 +203,13 @@ def _tokens(batch: pa.RecordBatch) -> int:
     return int(pc.sum(batch.column("n_tokens")).as_py() or 0)
 
 
-def _poison(job: dict[str, Any], batch: pa.RecordBatch, row: int) -> Unreadable:
+def _poison(job: dict[str, Any], batch: pa.RecordBatch, path: str, row: int) -> Unreadable:
     ordinal = batch.column(ROW)[row].as_py() & ((1 << ROW_TASK_SHIFT) - 1)
     identity = batch.column("id")[row].as_py()
     text = (batch.column("text")[row].as_py() or "") if "text" in batch.schema.names else ""
     steps = ", ".join(s["name"] for s in [*(d["step"] for d in job["deliveries"]), *job["steps"]])
-    error = f"killed its worker process: document {identity!r}, row {ordinal} of the task; steps of this stage: {steps}"
-    return Unreadable(str(identity), ordinal, error, text.encode()[:4096])
+    error = f"killed its worker process: document {identity!r}, row {ordinal} of its task; steps of this stage: {steps}"
+    return Unreadable(path, ordinal, error, text.encode()[:4096])
 
 
 def _first_id(batch: pa.RecordBatch) -> str:

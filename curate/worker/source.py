@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from curate import registry
 from curate.apply import align
 from curate.errors import DataError
 from curate.exchange import read_partition, sorted_by_row
-from curate.io.reader import Reader, Rows, Split
+from curate.io.reader import Reader, Rows, Split, Unreadable
 from curate.schema import DOCUMENT, ROW, ROW_TASK_SHIFT, with_columns
 from curate.store import StageFolder
 
@@ -32,18 +32,27 @@ def make_reader(spec: dict[str, Any]) -> Reader:
     return reader
 
 
-def read_source(job: dict[str, Any], stages: Path, index: int) -> Iterator[Rows]:
-    """Batches of one task, numbered. stages: the folder that holds all stage folders."""
+class Numbered(NamedTuple):
+    """A batch with `_row`, what was unreadable before it, and the file it came from."""
+
+    batch: pa.RecordBatch
+    unreadable: tuple[Unreadable, ...]
+    path: str
+
+
+def read_source(job: dict[str, Any], stages: Path, index: int) -> Iterator[Numbered]:
+    """Batches of one task. stages: the folder that holds all stage folders."""
     source = job["source"]
     if source["kind"] == "shards":
-        yield from _read_shard(stages / source["stage"], index)
+        for batch in _read_shard(stages / source["stage"], index):
+            yield Numbered(batch, (), source["stage"])
         return
     batches = _read_splits(job, source, index) if source["kind"] == "reader" else _read_dataset(stages / source["stage"], index)
     ordinal = index << ROW_TASK_SHIFT
-    for rows in batches:
+    for path, rows in batches:
         number = pa.array(np.arange(ordinal, ordinal + len(rows.batch), dtype=np.int64))
         ordinal += len(rows.batch)
-        yield Rows(with_columns(rows.batch, {ROW: number}), rows.unreadable)
+        yield Numbered(with_columns(rows.batch, {ROW: number}), rows.unreadable, path)
 
 
 def empty_batch(job: dict[str, Any], stages: Path, index: int) -> pa.RecordBatch:
@@ -59,7 +68,7 @@ def empty_batch(job: dict[str, Any], stages: Path, index: int) -> pa.RecordBatch
     return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)
 
 
-def _read_splits(job: dict[str, Any], source: dict[str, Any], index: int) -> Iterator[Rows]:
+def _read_splits(job: dict[str, Any], source: dict[str, Any], index: int) -> Iterator[tuple[str, Rows]]:
     reader = make_reader(source)
     limit = source.get("limit_rows")
     for entry in source["tasks"][index]:
@@ -67,9 +76,9 @@ def _read_splits(job: dict[str, Any], source: dict[str, Any], index: int) -> Ite
         try:
             for rows in reader.read(split, job["dataset"]):
                 if left is None:
-                    yield rows
+                    yield split.path, rows
                     continue
-                yield Rows(rows.batch.slice(0, left), rows.unreadable)
+                yield split.path, Rows(rows.batch.slice(0, left), rows.unreadable)
                 left -= len(rows.batch)
                 if left <= 0:
                     break
@@ -79,10 +88,10 @@ def _read_splits(job: dict[str, Any], source: dict[str, Any], index: int) -> Ite
             ) from error
 
 
-def _read_shard(stage: Path, index: int) -> Iterator[Rows]:
+def _read_shard(stage: Path, index: int) -> Iterator[pa.RecordBatch]:
     file = pa.ipc.open_file(pa.memory_map(str(StageFolder(stage).task(index) / SHARD)))
     for number in range(file.num_record_batches):
-        yield Rows(file.get_batch(number))
+        yield file.get_batch(number)
 
 
 def part_paths(stage: Path, index: int) -> list[Path]:
@@ -106,11 +115,11 @@ def _dataset_schema(stage: Path) -> pa.Schema:
     raise DataError(f"{stage.name} has no part to read. Delete the folder and run again.")
 
 
-def _read_dataset(stage: Path, index: int) -> Iterator[Rows]:
+def _read_dataset(stage: Path, index: int) -> Iterator[tuple[str, Rows]]:
     for path in part_paths(stage, index):
         file = pq.ParquetFile(path, memory_map=True)
         for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-            yield Rows(batch.replace_schema_metadata(None))
+            yield path.name, Rows(batch.replace_schema_metadata(None))
 
 
 class Delivery:
