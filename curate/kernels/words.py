@@ -24,7 +24,7 @@ import pyarrow as pa
 from curate.kernels import tables
 from curate.kernels.compiled import kernel, ro, rw
 from curate.kernels.compiled import types as nb
-from curate.kernels.hashing import hash_range
+from curate.kernels.hashing import hash_word
 from curate.kernels.strings import views
 from curate.kernels.tables import JOINER, LETTER, SINGLE, SPACE, SYMBOL, WORD, class_at
 
@@ -92,7 +92,10 @@ def _split(
     for d in range(first, offsets.shape[0] - 1):
         at, end = offsets[d], offsets[d + 1]
         while at < end:
-            bits, width = class_at(data, at, end, stage1, stage2)
+            if data[at] < 0x80:
+                bits, width = np.int64(stage2[data[at]]), 1
+            else:
+                bits, width = class_at(data, at, end, stage1, stage2)
             begin = at
             at += width
             if bits & SPACE:
@@ -103,7 +106,10 @@ def _split(
             if not bits & SINGLE:
                 run = bits & WORD
                 while at < end:
-                    bits, width = class_at(data, at, end, stage1, stage2)
+                    if data[at] < 0x80:  # spelled out: a third faster on English
+                        bits, width = np.int64(stage2[data[at]]), 1
+                    else:
+                        bits, width = class_at(data, at, end, stage1, stage2)
                     if bits & (WORD | SINGLE | SPACE) != run:
                         # Only a joiner directly before another word character goes on.
                         if run == 0 or not bits & JOINER or at + width >= end:
@@ -117,7 +123,7 @@ def _split(
                     at += width
             start[words] = begin
             size[words] = at - begin
-            raw[words] = hash_range(data, begin, at)
+            raw[words] = hash_word(data, begin, at)
             chars[words] = count
             flags[words] = (HAS_LETTER if some & LETTER else 0) | (ALL_SYMBOLS if every & SYMBOL else 0)
             words += 1

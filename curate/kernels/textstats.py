@@ -1,0 +1,237 @@
+"""Counts per document that quality rules divide by each other: of words, of lines, of characters.
+
+All counts are exact integers, so that every decision made from them is the same on every machine; equality of lines is
+by 64-bit hash. Rough speed per core: words 500 MB/s, lines 400 MB/s and more.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curate.kernels import tables
+from curate.kernels.compiled import kernel, ro, rw, rw2
+from curate.kernels.compiled import types as nb
+from curate.kernels.hashing import hash_range, hash_strings, seen_before, table_size
+from curate.kernels.strings import views
+from curate.kernels.tables import LINE_BREAK, SPACE, TERMINAL, class_at, last_character
+from curate.kernels.words import ALL_SYMBOLS, HAS_LETTER, Words
+
+U8 = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+
+class WordCounts(NamedTuple):
+    """Counts of the words of n documents; i64[n] each."""
+
+    words: I64
+    solid: I64  # words that hold a character outside datatrove's PUNCTUATION_SET
+    solid_chars: I64  # code points in them
+    with_letter: I64  # words that hold a letter
+    listed: I64  # distinct words of the given list that occur, as written
+
+
+class LineCounts(NamedTuple):
+    """Counts that Gopher's rules need, of n documents; i64[n] each. Lines as str.splitlines gives them."""
+
+    hashes: I64  # '#'
+    ellipses: I64  # '...' (without overlap, from the left) and U+2026
+    lines: I64
+    bullets: I64  # lines that start with U+2022 or '-' after white space
+    ellipsis_ends: I64  # lines that end with an ellipsis, white space after it aside
+
+
+class NewlineCounts(NamedTuple):
+    """Counts that FineWeb's rules need, of n documents; i64[n] each. Lines lie between '\\n', blank ones don't count."""
+
+    lines: I64
+    terminal: I64  # lines whose last character may end a sentence
+    short: I64  # lines of at most `short_chars` code points
+    duplicate_chars: I64  # code points of lines equal to one above
+    newlines: I64
+    chars: I64  # code points of the whole text, newlines included
+
+
+def word_counts(words: Words, listed: tuple[str, ...]) -> WordCounts:
+    """Count words, and the distinct ones of `listed` (compared by hash)."""
+    out = np.zeros((5, len(words.doc) - 1), np.int64)
+    data, offsets = views(pa.array(sorted(set(listed)), pa.large_string()))
+    hashes = np.zeros(len(offsets) - 1, np.uint64)
+    hash_strings(data, offsets, hashes)
+    size = 16
+    while size < 4 * len(hashes):
+        size *= 2
+    keys, last = np.zeros(size, np.uint64), np.full(size, -1, np.int64)
+    longest = int(np.diff(offsets).max(initial=0))
+    _count_words(words.doc, words.size, words.raw, words.chars, words.flags, hashes, longest, keys, last, out)
+    return WordCounts(*out)
+
+
+def line_counts(text: pa.LargeStringArray) -> LineCounts:
+    """Count marks and lines for Gopher's rules."""
+    data, offsets = views(text)
+    out = np.zeros((5, len(offsets) - 1), np.int64)
+    _count_lines(data, offsets, *tables.classes(), out)
+    return LineCounts(*out)
+
+
+def newline_counts(text: pa.LargeStringArray, short_chars: int) -> NewlineCounts:
+    """Count lines, their ends, lengths and repeats for FineWeb's rules."""
+    data, offsets = views(text)
+    out = np.zeros((6, len(offsets) - 1), np.int64)
+    _count_newlines(data, offsets, *tables.classes(), short_chars, out)
+    return NewlineCounts(*out)
+
+
+@kernel(
+    nb.void(
+        ro(nb.int64), ro(nb.int32), ro(nb.uint64), ro(nb.int32), ro(nb.uint8),
+        ro(nb.uint64), nb.int64, rw(nb.uint64), rw(nb.int64), rw2(nb.int64),
+    ),
+    allocates=False,
+)  # fmt: skip
+def _count_words(
+    doc: I64, size: I32, raw: U64, chars: I32, flags: U8, listed: U64, longest: int, keys: U64, last: I64, out: npt.NDArray[np.int64]
+) -> None:
+    """Fill out: i64[5, n] in the order of WordCounts.
+
+    keys: u64[2^k], zeros, at least four times as long as `listed`; last: i64[2^k], -1: the last document that had it.
+    """
+    mask = keys.shape[0] - 1
+    for i in range(listed.shape[0]):
+        seen_before(keys, mask, listed[i])
+    for d in range(doc.shape[0] - 1):
+        solid, solid_chars, lettered, found = 0, 0, 0, 0
+        for w in range(doc[d], doc[d + 1]):
+            if not flags[w] & ALL_SYMBOLS:
+                solid += 1
+                solid_chars += chars[w]
+            if flags[w] & HAS_LETTER:
+                lettered += 1
+            if size[w] <= longest:
+                at = np.int64(raw[w] & np.uint64(mask))
+                while keys[at] != np.uint64(0) and keys[at] != raw[w]:
+                    at = (at + 1) & mask
+                if keys[at] == raw[w] and last[at] != d:
+                    last[at] = d
+                    found += 1
+        out[0, d], out[1, d], out[2, d] = doc[d + 1] - doc[d], solid, solid_chars
+        out[3, d], out[4, d] = lettered, found
+
+
+@kernel(nb.void(ro(nb.uint8), ro(nb.int64), tables.STAGE, tables.STAGE, rw2(nb.int64)), allocates=False)
+def _count_lines(data: U8, offsets: I64, stage1: U8, stage2: U8, out: npt.NDArray[np.int64]) -> None:
+    """Fill out: i64[5, n] in the order of LineCounts. Linear: every byte is passed once, and a line's ends once more."""
+    for d in range(offsets.shape[0] - 1):
+        hashes, ellipses, lines, bullets, ends = 0, 0, 0, 0, 0
+        at, end = offsets[d], offsets[d + 1]
+        start = at
+        dots = 0  # length of the run of full stops before `at`, modulo 3
+        while at < end or start < end:
+            if at < end:
+                byte = data[at]
+                if byte == 0x2E:
+                    dots += 1
+                    if dots == 3:
+                        ellipses += 1
+                        dots = 0
+                    at += 1
+                    continue
+                dots = 0
+                if 0x20 <= byte < 0x80:
+                    hashes += byte == 0x23
+                    at += 1
+                    continue
+                bits, width = class_at(data, at, end, stage1, stage2)
+                if not bits & LINE_BREAK:
+                    ellipses += byte == 0xE2 and width == 3 and data[at + 1] == 0x80 and data[at + 2] == 0xA6
+                    at += width
+                    continue
+                if byte == 0x0D and at + 1 < end and data[at + 1] == 0x0A:
+                    width = 2
+            else:
+                width = 0
+            lines += 1
+            first, last = start, at
+            while first < last:
+                bits, step = class_at(data, first, last, stage1, stage2)
+                if not bits & SPACE:
+                    break
+                first += step
+            while last > first:
+                before = last_character(data, first, last)
+                bits, _ = class_at(data, before, last, stage1, stage2)
+                if not bits & SPACE:
+                    break
+                last = before
+            if last > first:
+                size = last - first
+                bullets += data[first] == 0x2D or (size > 2 and data[first] == 0xE2 and data[first + 1] == 0x80 and data[first + 2] == 0xA2)
+                if size > 2:
+                    a, b, c = data[last - 3], data[last - 2], data[last - 1]
+                    ends += (a == 0x2E and b == 0x2E and c == 0x2E) or (a == 0xE2 and b == 0x80 and c == 0xA6)
+            at += width
+            start = at
+        out[0, d], out[1, d], out[2, d], out[3, d], out[4, d] = hashes, ellipses, lines, bullets, ends
+
+
+@kernel(
+    nb.void(
+        ro(nb.uint8), nb.int64, nb.int64, tables.STAGE, tables.STAGE, nb.int64, rw(nb.uint64), nb.int64, rw2(nb.int64), nb.int64
+    ),
+    allocates=False,
+)  # fmt: skip
+def _newline_document(
+    data: U8, begin: int, end: int, stage1: U8, stage2: U8, short_chars: int, table: U64, mask: int, out: npt.NDArray[np.int64], d: int
+) -> None:
+    """Fill column d of `out`, newlines aside. table: u64[mask + 1], zeros."""
+    lines, terminal, short, duplicate, chars = 0, 0, 0, 0, 0
+    start = begin
+    while start <= end:
+        stop = start
+        while stop < end and data[stop] != 0x0A:
+            stop += 1
+        count = 0
+        for i in range(start, stop):
+            count += data[i] & 0xC0 != 0x80
+        chars += count + (stop < end)
+        first = start
+        while first < stop:
+            bits, width = class_at(data, first, stop, stage1, stage2)
+            if not bits & SPACE:
+                break
+            first += width
+        if first < stop:
+            lines += 1
+            bits, _ = class_at(data, last_character(data, start, stop), stop, stage1, stage2)
+            terminal += bits & TERMINAL != 0
+            short += count <= short_chars
+            if seen_before(table, mask, hash_range(data, start, stop)):
+                duplicate += count
+        start = stop + 1
+    out[0, d], out[1, d], out[2, d], out[3, d], out[5, d] = lines, terminal, short, duplicate, chars
+
+
+@kernel(nb.void(ro(nb.uint8), ro(nb.int64), tables.STAGE, tables.STAGE, nb.int64, rw2(nb.int64)))
+def _count_newlines(data: U8, offsets: I64, stage1: U8, stage2: U8, short_chars: int, out: npt.NDArray[np.int64]) -> None:
+    """Fill out: i64[6, n] in the order of NewlineCounts. Scratch: 16 to 32 bytes for each line of the longest document."""
+    room = 16
+    table = np.zeros(room, np.uint64)
+    for d in range(offsets.shape[0] - 1):
+        begin, end = offsets[d], offsets[d + 1]
+        newlines = 0
+        for i in range(begin, end):
+            newlines += data[i] == 0x0A
+        size = table_size(newlines + 1)
+        if size > room:
+            room = size
+            table = np.zeros(room, np.uint64)
+        else:
+            table[:size] = 0
+        out[4, d] = newlines
+        _newline_document(data, begin, end, stage1, stage2, short_chars, table, size - 1, out, d)
