@@ -213,31 +213,25 @@ class Builder:
         cls = self.scope.load("readers", name, item.key_mark(name)) if name else None
         if name is None or cls is None:
             return None
-        info = fields(cls).get("paths")
-        takes_paths = info is not None and info.is_required()
-        settings = item.without(name)
-        value = item.value[name]
-        if takes_paths and value.value is None:
-            self.problems.add(value.mark, f"read {name} must be a path or a list of paths, got null.")
-            return None
-        if takes_paths:
-            paths = sequence([value], value.mark) if isinstance(value.value, str) else value
-            if not paths.is_list or not paths.value or not all(isinstance(path.value, str) for path in paths.value):
-                self.problems.add(value.mark, f"read {name} must be a path or a list of paths, got {shown(value.plain())}.")
-                return None
-            settings = mapping({"paths": paths, **settings.value}, item.mark, {**settings.keys, "paths": value.mark})
-        elif value.is_mapping:
-            settings = mapping({**value.value, **settings.value}, value.mark, {**value.keys, **settings.keys})
-        elif value.value is not None:
-            self.problems.add(value.mark, f"read {name} takes its settings by name, got {shown(value.plain())}.")
-            return None
-        reader = build(cls, settings, f"read {name}", self.problems)
+        settings = self._reader_settings(item, name, needs_paths(cls))
+        reader = build(cls, settings, f"read {name}", self.problems) if settings is not None else None
         if reader is not None:
             dumped = dump(reader)
-            paths_as_given = dumped.pop("paths", None)
-            rest = {key: entry for key, entry in dumped.items() if key != name}
-            draft.resolved["read"] = {name: paths_as_given, **rest} if takes_paths else {name: rest}
+            rest = {key: entry for key, entry in dumped.items() if key not in ("paths", name)}
+            draft.resolved["read"] = {name: dumped["paths"], **rest} if needs_paths(cls) else {name: dumped}
         return reader
+
+    def _reader_settings(self, item: Item, name: str, paths_needed: bool) -> Item | None:
+        """Settings of a reader as one mapping: what stands behind its name (paths; or settings, where it needs none) and beside it."""
+        value, beside = item.value[name], item.without(name)
+        paths = sequence([value], value.mark) if isinstance(value.value, str) else value
+        if paths.is_list and paths.value and all(isinstance(path.value, str) for path in paths.value):
+            return mapping({"paths": paths, **beside.value}, item.mark, {**beside.keys, "paths": value.mark})
+        if paths_needed or not (value.is_mapping or value.value is None):
+            what = "a path or a list of paths" if paths_needed else "a list of names or a mapping of settings"
+            self.problems.add(value.mark, f"read {name} must be {what}, got {shown(value.plain())}.")
+            return None
+        return mapping({**(value.value or {}), **beside.value}, value.mark, {**value.keys, **beside.keys})
 
     def _reader_name(self, item: Item) -> str | None:
         """The key of `read` that names the reader. `text` is one too, unless another one is there."""
@@ -322,3 +316,8 @@ class Builder:
             settings = recipe_paths.as_given(node, item)
             draft.resolved = {"train": kind.removeprefix("train:"), **settings} if draft.is_model else {kind: settings}
         return draft
+
+
+def needs_paths(cls: type[Reader]) -> bool:
+    """Whether a reader reads files that the recipe names, as all do but those that find their text themselves."""
+    return fields(cls)["paths"].is_required()

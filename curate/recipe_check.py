@@ -11,7 +11,7 @@ from curate import registry
 from curate.errors import CurateError
 from curate.io.files import is_local
 from curate.recipe import SpecialNode
-from curate.recipe_build import Built, Draft
+from curate.recipe_build import Built, Draft, needs_paths
 from curate.recipe_paths import local_matches, missing
 from curate.recipe_steps import StepDraft
 from curate.recipe_yaml import Item, Mark, Problems
@@ -176,8 +176,9 @@ class _Graph:
     # Files
 
     def _files(self, draft: Draft) -> None:
-        if draft.reader is not None and isinstance(read := draft.item.value["read"], Item):
-            for path in getattr(draft.reader, "paths", ()):
+        if draft.reader is not None and needs_paths(type(draft.reader)):
+            read = draft.item.value["read"]
+            for path in draft.reader.paths:
                 if is_local(path) and not local_matches(path, self.folder):
                     self.problems.add(_mark_of(read, path, read.mark), f"read {draft.reader.name}: {missing(path, self.folder)}")
         for step in draft.steps:

@@ -14,7 +14,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from curate import presets, registry
 from curate.describe import summary_of
 from curate.errors import CurateError
-from curate.recipe_build import KEEP_DROPPED, MAX_SEED, WRITE_FORMATS
+from curate.io.reader import Reader
+from curate.recipe_build import KEEP_DROPPED, MAX_SEED, WRITE_FORMATS, needs_paths
 from curate.settings import fields
 from curate.step import Step
 
@@ -71,16 +72,15 @@ class _Schema:
             forms.append(self.definitions[self.ids[cls]]["properties"][cls.shorthand])
         return {"anyOf": forms, "description": description}
 
-    def read(self, classes: dict[str, type[BaseModel] | None]) -> dict[str, Any]:
+    def read(self, classes: dict[str, Any]) -> dict[str, Any]:
         """The value of `read`: one reader's name with paths, and its settings beside it."""
         return {"anyOf": [self._reader(name, cls) for name, cls in classes.items()]}
 
-    def _reader(self, name: str, cls: type[BaseModel] | None) -> dict[str, Any]:
+    def _reader(self, name: str, cls: type[Reader] | None) -> dict[str, Any]:
         own = dict(self.definitions[self.ids[cls]]["properties"]) if cls is not None else {}
-        takes_paths = cls is None or ("paths" in fields(cls) and fields(cls)["paths"].is_required())
-        if takes_paths:
-            own.pop("paths", None)
-        main = {**_PATHS, "description": "files, globs or folders"} if takes_paths else {"anyOf": [self.ref(cls), {"type": "null"}]}
+        with_paths = cls is None or needs_paths(cls)
+        own.pop("paths", None)
+        main = {**_PATHS, "description": "files, globs or folders"} if with_paths else {"anyOf": [_PATHS, self.ref(cls), {"type": "null"}]}
         required = [key for key, info in (fields(cls) if cls else {}).items() if info.is_required() and key not in ("paths", name)]
         return {"type": "object", "properties": {**own, name: main}, "required": [name, *required], "additionalProperties": cls is None}
 

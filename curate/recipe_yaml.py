@@ -192,7 +192,8 @@ class _Builder:
                 items.append(self.node(inner, depth + 1))
             item = sequence(items, mark)
         else:
-            item = Item(event.value if event.style else scalar(event.value), mark)
+            text = _text(event)
+            item = Item(text if event.style else scalar(text), mark)
         if event.anchor is not None:
             self.anchors[event.anchor] = item
         return item
@@ -207,7 +208,7 @@ class _Builder:
                 raise _Refused(line, "a key must be a plain word.")
             if event.tag is not None:
                 raise _Refused(line, f"the tag {_tag(event.tag)!r} is not allowed; a recipe holds plain values only.")
-            key, value = event.value, self.node(next(self.events), depth + 1)
+            key, value = _text(event), self.node(next(self.events), depth + 1)
             if event.anchor is not None:
                 self.anchors[event.anchor] = Item(key, Mark(line, self.origin))
             if key == "<<" and event.style is None:
@@ -265,6 +266,17 @@ def scalar(text: str) -> str | int | float | bool | None:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+def _text(event: Any) -> str:
+    """Text of a scalar; halves that JSON escapes of one character left (\\ud83d\\ude00) are joined."""
+    text = str(event.value)
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _Refused(event.start_mark.line + 1, "holds half a character (a lone surrogate escape).") from None
 
 
 def _tag(tag: str) -> str:

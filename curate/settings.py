@@ -227,6 +227,8 @@ class _Bounds:
             return ""
         if self.longest is None:
             return ", not empty" if self.shortest == 1 else f", at least {self.shortest} long"
+        if self.shortest == self.longest:
+            return f", exactly {self.longest} long"
         return f", {self.shortest or 0} to {self.longest} long"
 
 
