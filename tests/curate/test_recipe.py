@@ -409,3 +409,35 @@ def test_plugins(write: Callable[[str], str], mistakes: Callable[..., list[str]]
         "mine.py:1: the plugin does not load: ModuleNotFoundError: No module named 'nothing_of_this_name'",
         "none.py: can't read the plugin: no such file or directory.",
     ]
+
+
+def _ways(value: Any) -> list[tuple[str | int, ...]]:
+    """The way to every node of a tree of dicts and lists."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner: list[tuple[str | int, Any]] = list(parts)
+    return [(), *((key, *way) for key, part in inner for way in _ways(part))]
+
+
+def _replaced(value: Any, way: tuple[str | int, ...], new: Any) -> Any:
+    """A copy of the tree with the node at the end of the way replaced."""
+    if not way:
+        return new
+    if isinstance(value, dict):
+        return {key: _replaced(part, way[1:], new) if key == way[0] else part for key, part in value.items()}
+    return [_replaced(part, way[1:], new) if at == way[0] else part for at, part in enumerate(value)]
+
+
+@pytest.mark.parametrize("new", [None, 5, ["x", 5], {"x": {"y": 1}}])
+def test_any_value_anywhere_is_loaded_or_refused(write: Callable[[str], str], new: Any) -> None:
+    """Every node of a good recipe is replaced in turn, in the file and by --set; only RecipeError may come out."""
+    good = yaml.safe_load(GOOD)
+    refused = 0
+    for way in _ways(good):
+        try:
+            load_recipe(write(json.dumps(_replaced(good, way, new))))
+        except RecipeError:
+            refused += 1
+            continue
+        if way:
+            load_recipe(write(GOOD), [f"{'.'.join(map(str, way))}={json.dumps(new)}"])
+    assert refused > 10
