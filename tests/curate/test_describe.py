@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from curate import registry
+from curate import presets, registry
 from curate.describe import Parameter, describe_step, list_steps
 from curate.errors import RecipeError
+from curate.recipe import DatasetNode, load_recipe
 from curate.recipe_schema import json_schema
 
 
@@ -109,3 +111,18 @@ def test_every_real_step_is_described_whole() -> None:
     schema: dict[str, Any] = json_schema()
     assert json.loads(json.dumps(schema)) == schema
     assert set(registry.names("steps")) <= set(schema["$defs"]["step"]["anyOf"][1]["properties"])
+
+
+def test_every_preset_makes_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    for name in presets.names():
+        preset = presets.load(name)
+        assert preset.summary and preset.source, name
+        (tmp_path / "r.yaml").write_text(f"read: {{jsonl: a.jsonl}}\nsteps: [{{preset: {name}}}]\n")
+        node = load_recipe(str(tmp_path / "r.yaml")).nodes["r"]
+        assert isinstance(node, DatasetNode) and node.steps, name
+
+
+def test_unknown_preset_is_a_key_error() -> None:
+    with pytest.raises(KeyError):
+        presets.load("../recipe")
