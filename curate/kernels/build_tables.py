@@ -29,8 +29,8 @@ STAGE1_ENTRIES = 0x2000  # a damaged four-byte sequence decodes to at most 0x1FF
 
 def classes() -> npt.NDArray[np.uint8]:
     """Class bits of every code point; 0 for surrogates. u8[0x110000]"""
-    import regex
-    from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION
+    import regex  # type: ignore[import-untyped,unused-ignore]  # only where tables are made
+    from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION  # type: ignore[import-untyped,unused-ignore]  # same
 
     bits = np.zeros(CODE_POINTS, np.uint8)
     every = "".join(map(chr, (c for c in range(CODE_POINTS) if not 0xD800 <= c < 0xE000)))

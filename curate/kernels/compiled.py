@@ -45,7 +45,7 @@ def rw2(scalar: Any) -> Any:
     return types.Array(scalar, 2, "C")
 
 
-def kernel(signature: Any, *, allocates: bool = True) -> Any:
+def kernel(signature: Any, *, allocates: bool = True) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for exactly this signature, at import, without the interpreter lock.
 
     Say `allocates=False` where neither it nor what it calls makes or returns an array (scratch comes as an argument).

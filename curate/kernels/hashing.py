@@ -59,22 +59,22 @@ fold_multiply: Any = intrinsic(_fold_multiply)
 
 
 @inline
-def mix64(value: np.uint64) -> np.uint64:
-    """Spread every bit over all others; a bijection (the finaliser of splitmix64, Steele et al. 2014)."""
+def mix64(value: Any) -> Any:
+    """u64: spread every bit over all others; a bijection (the finaliser of splitmix64, Steele et al. 2014)."""
     value = (value ^ (value >> np.uint64(30))) * ODD1
     value = (value ^ (value >> np.uint64(27))) * ODD2
     return value ^ (value >> np.uint64(31))
 
 
 @inline
-def combine(state: np.uint64, value: np.uint64) -> np.uint64:
-    """Hash of a sequence so far and its next element; order matters."""
+def combine(state: np.uint64, value: np.uint64) -> Any:
+    """u64: hash of a sequence so far and its next element; order matters."""
     return mix64(state * ODD3 + value)
 
 
 @kernel(nb.uint64(ro(nb.uint8), nb.int64, nb.int64), allocates=False)
-def hash_range(data: U8, start: int, end: int) -> np.uint64:
-    """Hash of the bytes data[start:end]; eight at a time, as wyhash does (one folded multiplication each)."""
+def hash_range(data: U8, start: int, end: int) -> Any:
+    """u64: hash of the bytes data[start:end]; eight at a time, as wyhash does (one folded multiplication each)."""
     state = np.uint64(end - start) * SEED ^ ODD2
     at = start
     while at + 8 <= end:
@@ -91,8 +91,8 @@ def hash_range(data: U8, start: int, end: int) -> np.uint64:
 
 
 @inline
-def hash_word(data: U8, start: int, end: int) -> np.uint64:
-    """The same hash; under eight bytes, as most words are, without a call (words are split 1.4 times as fast)."""
+def hash_word(data: U8, start: int, end: int) -> Any:
+    """u64: the same hash; under eight bytes, as most words are, without a call (words are split 1.4 times as fast)."""
     size = end - start
     if size < 8 and start + 8 <= data.shape[0]:
         rest = load64(data, start) & ((np.uint64(1) << np.uint64(8 * size)) - np.uint64(1))
@@ -120,8 +120,8 @@ def table_size(entries: int) -> int:
 
 
 @inline
-def seen_before(table: U64, mask: int, key: np.uint64) -> bool:
-    """Whether `key` is in the set; adds it where not.
+def seen_before(table: U64, mask: int, key: np.uint64) -> Any:
+    """Whether `key` is in the set (a bool); adds it where not.
 
     table: u64[mask + 1], all 0 at first (so a hash of 0 counts as 1); mask + 1 a power of two above the number of keys.
     """

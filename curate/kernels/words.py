@@ -15,7 +15,7 @@ Rough speed: 200 to 300 MB/s per core.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,6 @@ U64 = npt.NDArray[np.uint64]
 HAS_LETTER = 1  # at least one letter (\p{L})
 ALL_SYMBOLS = 2  # every code point is in datatrove's PUNCTUATION_SET
 
-Split = Literal["unicode", "whitespace"]
-
 
 class Words(NamedTuple):
     """w words of n documents, in text order. Read-only arrays; 25 bytes a word."""
@@ -50,14 +48,19 @@ class Words(NamedTuple):
     flags: U8  # u8[w], HAS_LETTER | ALL_SYMBOLS
 
 
-def split_words(text: pa.LargeStringArray, split: Split) -> Words:
-    """Split every document; null counts as empty. Positions are into the data that `strings.views(text)` gives."""
+def split_words(text: pa.LargeStringArray, split: str) -> Words:
+    """Split every document ("unicode" or "whitespace"); null counts as empty.
+
+    Positions are into the data that `strings.views(text)` gives.
+    """
+    if split not in ("unicode", "whitespace"):
+        raise ValueError(f"split must be 'unicode' or 'whitespace', got {split!r}")
     data, offsets = views(text)
     stage1, stage2 = tables.classes() if split == "unicode" else tables.blank_split_classes()
     n = len(offsets) - 1
     doc = np.zeros(n + 1, np.int64)
     room = int(offsets[-1] - offsets[0]) // 3 + 64  # ordinary text: 3 bytes a word in Chinese, 5 to 6 elsewhere
-    columns = [np.empty(room, dtype) for dtype in (np.int64, np.int32, np.uint64, np.int32, np.uint8)]
+    columns: list[npt.NDArray[Any]] = [np.empty(room, dtype) for dtype in (np.int64, np.int32, np.uint64, np.int32, np.uint8)]
     done = _split(data, offsets, stage1, stage2, 0, doc, *columns)
     while done < n:  # a document of one-byte words did not fit: no document has more words than bytes
         used = int(doc[done])
@@ -87,9 +90,9 @@ def _split(
 
     data: u8[nbytes]; offsets: i64[n+1]; doc: i64[n+1] with doc[first] set; the other five: room for words, written.
     """
-    room = start.shape[0]
+    room = len(start)
     words = doc[first]
-    for d in range(first, offsets.shape[0] - 1):
+    for d in range(first, len(offsets) - 1):
         at, end = offsets[d], offsets[d + 1]
         while at < end:
             if data[at] < 0x80:
@@ -128,4 +131,4 @@ def _split(
             flags[words] = (HAS_LETTER if some & LETTER else 0) | (ALL_SYMBOLS if every & SYMBOL else 0)
             words += 1
         doc[d + 1] = words
-    return offsets.shape[0] - 1
+    return len(offsets) - 1

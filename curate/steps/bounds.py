@@ -45,11 +45,12 @@ def judge(bounds: Sequence[Bound], n: int) -> Verdict:
 
 def ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> F64:
     """part / whole as Python divides integers below 2^53; NaN where whole is 0."""
-    numerator, denominator = part.astype(np.float64), whole.astype(np.float64)
-    return np.divide(numerator, denominator, out=np.full(len(part), np.nan), where=whole != 0)
+    result = np.full(len(part), np.nan)
+    np.divide(part.astype(np.float64), whole.astype(np.float64), out=result, where=whole != 0)
+    return result
 
 
-def annotations(step: str, verdict: Verdict, signals: Mapping[str, npt.NDArray[Any]]) -> dict[str, pa.Array]:
+def judged_columns(step: str, verdict: Verdict, signals: Mapping[str, npt.NDArray[Any]]) -> dict[str, pa.Array]:
     """Columns of annotate mode: `<step>_keep`, `<step>_reason` and the signals, NaN as null."""
     columns: dict[str, pa.Array] = {f"{step}_keep": verdict.keep, f"{step}_reason": verdict.reason}
     for name, numbers in signals.items():

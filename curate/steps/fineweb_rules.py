@@ -11,7 +11,7 @@ from pydantic import Field
 
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step
-from curate.steps.bounds import Bound, annotations, judge, ratio
+from curate.steps.bounds import Bound, judge, judged_columns, ratio
 
 _SIGNALS: dict[str, pa.DataType] = {
     "fineweb_lines": pa.int64(),
@@ -92,6 +92,6 @@ class FineWeb(Step):
             if self.mode == "drop":
                 return Outcome(batch, verdict)
             signals = dict(zip(_SIGNALS, (counts.lines, terminal, short, duplicate, newlines), strict=True))
-            return Outcome(with_columns(batch, annotations(self.name, verdict, signals)))
+            return Outcome(with_columns(batch, judged_columns(self.name, verdict, signals)))
 
         return run

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step
-from curate.steps.bounds import Bound, annotations, judge, ratio
+from curate.steps.bounds import Bound, judge, judged_columns, ratio
 
 _SIGNALS: dict[str, pa.DataType] = {
     "gopher_words": pa.int64(),
@@ -112,6 +112,6 @@ class GopherQuality(Step):
                 return Outcome(batch, verdict)
             numbers = (words.solid, mean_length, hashes, ellipses, bullets, ends, lettered, words.listed)
             signals = dict(zip(_SIGNALS, numbers, strict=True))
-            return Outcome(with_columns(batch, annotations(self.name, verdict, signals)))
+            return Outcome(with_columns(batch, judged_columns(self.name, verdict, signals)))
 
         return run

@@ -38,7 +38,10 @@ EVERY = int(os.environ.get("CURATE_PARITY_EVERY", "30"))  # every n-th document 
 # Looser bounds, so that the later rules are reached too; (ours, datatrove's).
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {}),
-    ({"min_words": 5, "min_mean_word_length": 1, "min_words_with_letters": 0.5}, {"min_doc_words": 5, "min_avg_word_length": 1, "max_non_alpha_words_ratio": 0.5}),
+    (
+        {"min_words": 5, "min_mean_word_length": 1, "min_words_with_letters": 0.5},
+        {"min_doc_words": 5, "min_avg_word_length": 1, "max_non_alpha_words_ratio": 0.5},
+    ),
 ]
 
 
@@ -83,8 +86,9 @@ def test_decides_as_datatrove(texts: list[str], split: str, monkeypatch: pytest.
     monkeypatch.setattr(gopher, "split_into_words", lambda text, language: words[text])
     monkeypatch.setattr(fineweb, "split_into_words", lambda text, language: words[text])
     for settings, their_settings in SETTINGS:
-        compare(ours(GopherQuality(words=split, **settings), texts), theirs(gopher.GopherQualityFilter(**their_settings), texts, GOPHER), texts)
+        reasons = theirs(gopher.GopherQualityFilter(**their_settings), texts, GOPHER)
+        compare(ours(GopherQuality(words=split, **settings), texts), reasons, texts)
     compare(ours(FineWeb(words=split), texts), theirs(fineweb.FineWebQualityFilter(), texts, FINEWEB), texts)
-    loose = FineWeb(words=split, min_terminal_punctuation=0.5, allow_no_terminal_punctuation=True, max_short_lines=0.9, max_duplicate_line_chars=0.1)
-    their_loose = fineweb.FineWebQualityFilter(line_punct_thr=0.5, line_punct_exclude_zero=True, short_line_thr=0.9, char_duplicates_ratio=0.1)
-    compare(ours(loose, texts), theirs(their_loose, texts, FINEWEB), texts)
+    loose = {"min_terminal_punctuation": 0.5, "allow_no_terminal_punctuation": True, "max_short_lines": 0.9, "max_duplicate_line_chars": 0.1}
+    same = {"line_punct_thr": 0.5, "line_punct_exclude_zero": True, "short_line_thr": 0.9, "char_duplicates_ratio": 0.1}
+    compare(ours(FineWeb(words=split, **loose), texts), theirs(fineweb.FineWebQualityFilter(**same), texts, FINEWEB), texts)
