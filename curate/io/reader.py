@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import pyarrow as pa
 import xxhash
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from curate.schema import DOCUMENT, ROW
 
 BATCH_BYTES = 8 << 20
 BATCH_ROWS = 65_536
@@ -65,6 +67,29 @@ class Reader(BaseModel):
     meta: bool = Field(True, description="keep all other fields as JSON text in the column 'meta'")
     max_doc_bytes: int = Field(32 << 20, gt=0, description="longer rows are quarantined, so that memory stays bounded")
 
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _one_path(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else () if value is None else value
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for column, kind in value.items():
+            if kind not in COLUMN_TYPES:
+                raise ValueError(f"columns.{column} must be one of {', '.join(COLUMN_TYPES)}, got {kind!r}")
+            if column in (*DOCUMENT.names, ROW):
+                raise ValueError(f"columns.{column}: every document has a column of this name; it can't be one of its fields")
+        return value
+
+    @model_validator(mode="after")
+    def _one_use_each(self) -> Self:
+        used = [self.text, *filter(None, [self.id, self.source]), *self.columns]
+        twice = sorted({name for name in used if used.count(name) > 1})
+        if twice:
+            raise ValueError(f"field {twice[0]!r} is named twice among text, id, source and columns")
+        return self
+
     def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
         """List the pieces to read, sorted by path then start. base: folder that relative paths start from.
 
@@ -93,5 +118,3 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
 def document_id(dataset: str, path: str, offset: int) -> str:
     """Derive an id that does not depend on splits or on where the data set lies."""
     return xxhash.xxh3_128_hexdigest(f"{dataset}\0{path}\0{offset}".encode())
-
-

@@ -1,0 +1,177 @@
+"""Which files a data set consists of, and opening them: local paths, globs, folders and any fsspec URL.
+
+The root of a data set is the longest folder that all its `paths` share: the fixed part of a glob (before the first of
+`*?[`), a folder itself, the parent of a single file. Split paths, and so derived ids, are relative to it: moving a data
+set elsewhere changes neither.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from curate.errors import DataError, MissingDependency
+
+COMPRESSED = ("", ".gz", ".zst")
+_MAGIC = frozenset("*?[")
+_VERSION_KEYS = ("ETag", "etag", "VersionId", "generation", "md5", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+
+
+class File(NamedTuple):
+    """One file of a data set."""
+
+    uri: str  # absolute path or URL
+    path: str  # relative to the root
+    size: int
+    fingerprint: str
+
+
+def list_files(paths: Sequence[str], base: str, suffixes: Sequence[str], reader: str) -> list[File]:
+    """Every file that `paths` name, once, sorted by path. base: folder that relative paths start from.
+
+    Files found in folders must end in one of `suffixes` and not start with '.' or '_'; files named or matched by a glob
+    may have any name. Raises DataError where a path gives nothing.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    roots = []
+    for path in paths:
+        local = is_local(path)
+        where = _absolute(path, base) if local else path
+        root, listed = _local(where, suffixes) if local else _remote(where, suffixes)
+        if not listed:
+            raise DataError(f"{reader}: nothing to read at {path!r} (looked at {where}). Expected files, a glob that matches some, or a folder with {' '.join(suffixes)} files.")
+        roots.append(root)
+        found.update(listed)
+    if len({r.partition("://")[0] if "://" in r else "" for r in roots}) > 1:
+        raise DataError(f"{reader}: the paths of one data set must lie in one file system, got {', '.join(paths)}. Make one data set of each.")
+    root = _common(roots)
+    return sorted((File(uri, _relative(uri, root), *rest) for uri, rest in found.items()), key=lambda f: f.path)
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is opened by the operating system rather than by fsspec."""
+    return path.startswith("file://") or "://" not in path
+
+
+def open_file(uri: str, fingerprint: str | None = None) -> BinaryIO:
+    """Open for reading. Raises DataError where it is gone, or is not the file that was listed."""
+    try:
+        if not is_local(uri):
+            return cast(BinaryIO, _filesystem(uri)[0].open(_filesystem(uri)[1], "rb"))
+        file = open(uri, "rb")  # noqa: SIM115  the caller closes it
+    except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
+        raise DataError(f"{uri}: can't be read ({_cause(error)}). It was there when the run listed its files; put it back and run again.") from error
+    if fingerprint and ":" in fingerprint and fingerprint != local_fingerprint(os.fstat(file.fileno())):
+        file.close()
+        raise DataError(f"{uri}: changed since the run listed its files. Run again when nothing writes to it.")
+    return file
+
+
+def local_fingerprint(stat: os.stat_result) -> str:
+    """size:mtime_ns."""
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def ranges(size: int, split_bytes: int) -> Iterator[tuple[int, int]]:
+    """Cut [0, size) into pieces of split_bytes, the last one at least half as long."""
+    count = max(1, round(size / split_bytes))
+    for i in range(count):
+        yield i * split_bytes, -1 if i == count - 1 else (i + 1) * split_bytes
+
+
+def _absolute(path: str, base: str) -> str:
+    return os.path.normpath(os.path.join(os.path.abspath(base), os.path.expanduser(path.removeprefix("file://"))))
+
+
+def _local(where: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[int, str]]]:
+    if os.path.isdir(where):
+        root, names = where, _walk(where, suffixes)
+    elif _MAGIC.isdisjoint(where) or os.path.isfile(where):
+        root, names = os.path.dirname(where), iter([where] if os.path.exists(where) else [])
+    else:
+        root, names = _fixed(where), _matches(where, suffixes)
+    listed = {}
+    for name in names:
+        stat = os.stat(name)
+        listed[name] = (stat.st_size, local_fingerprint(stat))
+    return root, listed
+
+
+def _matches(pattern: str, suffixes: Sequence[str]) -> Iterator[str]:
+    for name in glob.iglob(pattern, recursive=True):
+        if not os.path.isdir(name):
+            yield os.path.normpath(name)
+        elif "**" not in pattern:  # a folder named part.jsonl, as Spark writes it
+            yield from _walk(os.path.normpath(name), suffixes)
+
+
+def _walk(folder: str, suffixes: Sequence[str]) -> Iterator[str]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if f[0] not in "._"]
+        yield from (os.path.join(parent, n) for n in names if _wanted(n, suffixes))
+
+
+def _wanted(name: str, suffixes: Iterable[str]) -> bool:
+    return name[0] not in "._" and name.lower().endswith(tuple(suffixes))
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        return cast(tuple[Any, str], fsspec.core.url_to_fs(uri))
+    except ImportError as error:
+        raise MissingDependency.extra(uri.partition("://")[0], "hub", f"reading {uri}") from error
+
+
+def _remote(where: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[int, str]]]:
+    fs, path = _filesystem(where)
+    infos: dict[str, dict[str, Any]] = {}
+    if fs.isdir(path):
+        root = path
+        infos = {n: i for n, i in fs.find(path, detail=True).items() if _inside(n[len(path) :], suffixes)}
+    elif _MAGIC.isdisjoint(path) or fs.isfile(path):
+        root = path.rpartition("/")[0]
+        infos = {path: fs.info(path)} if fs.exists(path) else {}
+    else:
+        root = _fixed(path)
+        infos = {n: i for n, i in fs.glob(path, detail=True).items() if i.get("type") != "directory"}
+    listed = {fs.unstrip_protocol(n): (int(i.get("size") or 0), _version(i)) for n, i in infos.items()}
+    return str(fs.unstrip_protocol(root)), listed
+
+
+def _inside(below: str, suffixes: Sequence[str]) -> bool:
+    parts = [p for p in below.split("/") if p]
+    return bool(parts) and all(p[0] not in "._" for p in parts) and _wanted(parts[-1], suffixes)
+
+
+def _version(info: dict[str, Any]) -> str:
+    """What tells one content of an object from another: ETag, version or time, beside the size."""
+    for key in _VERSION_KEYS:
+        value = info.get(key)
+        if value:
+            return f"{info.get('size')} {key} {value.isoformat() if isinstance(value, datetime) else value}"
+    return f"{info.get('size')}"
+
+
+def _fixed(pattern: str) -> str:
+    magic = min(pattern.index(c) for c in _MAGIC if c in pattern)
+    return pattern[:magic].rpartition("/")[0] or "/"
+
+
+def _common(roots: list[str]) -> str:
+    protocol, sep, _ = roots[0].partition("://")
+    prefix = protocol + sep if sep else ""
+    return prefix + os.path.commonpath(["/" + r.removeprefix(prefix).lstrip("/") for r in roots])[0 if not prefix else 1 :]
+
+
+def _relative(uri: str, root: str) -> str:
+    return str(PurePosixPath(uri.removeprefix(root.rstrip("/")).lstrip("/")))
+
+
+def _cause(error: OSError) -> str:
+    return error.strerror or type(error).__name__
