@@ -47,12 +47,17 @@ NODES = {
     "train:tokenizer": "curate.tokens.node:TokenizerNode",
 }
 
+WRITERS = {
+    "parquet": "curate.io.writers:ParquetWriter",
+    "jsonl": "curate.io.writers:JsonlWriter",
+}
+
 EXECUTORS = {
     "local": "curate.executors.local:LocalExecutor",
     "ray": "curate.executors.ray:RayExecutor",
 }
 
-TABLES = {"steps": STEPS, "readers": READERS, "nodes": NODES, "executors": EXECUTORS}
+TABLES = {"steps": STEPS, "readers": READERS, "nodes": NODES, "writers": WRITERS, "executors": EXECUTORS}
 
 
 @cache

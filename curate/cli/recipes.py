@@ -17,13 +17,13 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented starter recipe."""
+    from curate.cli.starter import starter
     from curate.errors import RecipeError
-    from curate.presets import starter
 
     if path.exists() and not force:
         raise RecipeError(f"{path} exists. Choose another name, or --force to overwrite it.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(starter(path.stem, data), encoding="utf-8")
+    path.write_text(starter(path.stem, str(path), data), encoding="utf-8")
     typer.echo(f"wrote {path}\nnext: curate validate {path}, then curate run {path} --sample 1000")
 
 
@@ -63,12 +63,21 @@ def steps(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List all steps, or show one: parameters, defaults, bounds, columns, source."""
+    from dataclasses import asdict
+
     from curate import describe
 
+    if name is not None:
+        card = describe.describe_step(name)
+        typer.echo(json.dumps(asdict(card), ensure_ascii=False) if as_json else card.text())
+        return
+    rows = describe.list_steps()
     if as_json:
-        typer.echo(json.dumps(describe.as_json(name), ensure_ascii=False))
-    else:
-        typer.echo(describe.as_text(name))
+        typer.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+        return
+    for row in rows:
+        typer.echo(f"{row.name:<18} {row.kind:<7} {row.summary}")
+    typer.echo("\ncurate steps NAME shows parameters, defaults, bounds, columns and source.")
 
 
 def schema() -> None:

@@ -22,7 +22,8 @@ from curate.step import CorpusStep, DocumentsFn, Outcome, Step
 from curate.store import StageFolder
 from curate.worker.ledger import Ledger, text_bytes
 from curate.worker.marks import Marks
-from curate.worker.source import SHARD, Delivery, empty_batch, read_source
+from curate.worker.sinks import open_sink
+from curate.worker.source import Delivery, empty_batch, read_source
 
 Report = Callable[[int, int], None]
 StageFn = Callable[[pa.RecordBatch], Outcome]
@@ -48,7 +49,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
     chain = Chain(names, functions, ledger)
     schema = chain.schema_after(empty_batch(job, stages, index))
     emit = Emit(job["emit"], stages, index, scratch, ctx) if job.get("emit") else None
-    sink = open_sink(job, scratch, schema) if job["sink"] else None
+    sink = open_sink(job, index, scratch, schema) if job["sink"] else None
     for number, rows in enumerate(read_source(job, stages, index)):
         ledger.quarantine(rows.unreadable)
         ledger.came_in(rows.batch)
@@ -138,41 +139,6 @@ class Emit:
 
     def close(self) -> dict[str, Any]:
         return self._writer.close()
-
-
-class ShardSink:
-    """An intermediate shard: the batches as they come, one Arrow file."""
-
-    def __init__(self, scratch: Path, schema: pa.Schema) -> None:
-        self._file = pa.ipc.new_file(scratch / SHARD, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._file.write_batch(batch)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class DatasetSink:
-    """The final parts of a dataset, without the engine's own column."""
-
-    def __init__(self, job: dict[str, Any], scratch: Path, schema: pa.Schema) -> None:
-        from curate.io.writers import make_writer
-
-        self._names = [name for name in schema.names if name != ROW]
-        final = pa.schema([schema.field(name) for name in self._names], metadata=schema.metadata)
-        self._writer = make_writer(job["write"], scratch, final, job["metadata"])
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._writer.write(batch.select(self._names))
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-def open_sink(job: dict[str, Any], scratch: Path, schema: pa.Schema) -> ShardSink | DatasetSink:
-    """Where this stage's documents go."""
-    return ShardSink(scratch, schema) if job["sink"] == "shards" else DatasetSink(job, scratch, schema)
 
 
 def _functions(job: dict[str, Any], stages: Path, index: int, ctx: WorkContext) -> tuple[list[str], list[StageFn]]:

@@ -2,7 +2,7 @@
 
 Before a batch (or a slice of it) is processed, its place is written into a small memory-mapped file. The file survives
 the process. The next attempt at the task reads it and narrows down, 64 ways at a time: the batch that was in flight
-goes through in 64 slices, then the slice that was in flight row by row; a row that kills twice while it is alone is
+goes through in 64 slices, then the slice that was in flight row by row; a row that kills three times while it is alone is
 quarantined. A worker that was killed from outside costs one slower batch and changes no byte.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 MAGIC = 0x6375726174650001
 WAYS = 64
-DEATHS_ALONE = 2  # twice, so that a kill from outside can't condemn an innocent row
+DEATHS_ALONE = 3  # so that kills from outside can hardly condemn an innocent row
 MAX_DEATHS = 12  # in one place without getting further: give up
 
 _FIELDS = 8  # magic, batch, start, stop, deaths in this place, poison rows, -, -

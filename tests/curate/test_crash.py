@@ -102,7 +102,7 @@ def test_marks_find_exactly_the_poison(tmp_path: Path, rows: int, poison: set[in
     deaths = 0
     while crash(path, 3, rows, poison):
         deaths += 1
-        assert deaths <= 5 * len(poison)
+        assert deaths <= 6 * len(poison)
     assert Marks(path).poisoned(3) == sorted(poison)
 
 
@@ -116,12 +116,15 @@ def test_slices_cover_every_row_once(tmp_path: Path, rows: int) -> None:
         covered = [r for a, b, _ in pieces for r in range(a, b)] + marks.poisoned(2)
         assert sorted(covered) == list(range(rows))
         assert marks.slices(1, 10) == [(0, 10, 0)]
+        if not pieces:
+            break
         a, b, deaths = next(p for p in pieces if p[1] - p[0] == min(q[1] - q[0] for q in pieces))
         marks.flying(2, a, b, deaths)
 
 
 def test_a_kill_from_outside_condemns_no_row(tmp_path: Path) -> None:
     path = tmp_path / "marker"
-    for piece in [(0, 1000), (100, 116), (105, 106)]:  # died once in each, alone only once
-        Marks(path).flying(4, *piece)
+    for piece in [(0, 1000), (100, 116), (105, 106), (105, 106)]:  # died once in each, alone twice
+        marks = Marks(path)
+        marks.flying(4, *piece, deaths=next(d for a, b, d in [*marks.slices(4, 1000), (*piece, 0)] if (a, b) == piece))
     assert Marks(path).poisoned(4) == []

@@ -1,0 +1,211 @@
+"""One suite over every registered step: what the engine relies on. A new step earns it by being listed.
+
+Checked: settings survive JSON, unknown settings are refused by name, no row is lost, verdicts fit, only declared columns
+change, and the result does not depend on how the documents are cut into batches, on slices, or on read-only buffers.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pydantic
+import pytest
+
+from curate import registry
+from curate.apply import outcomes, run_step
+from curate.context import WorkContext
+from curate.schema import DOCUMENT, ROW
+from curate.step import CorpusStep, Outcome, Step
+
+ODD_TEXTS = [
+    "",
+    " ",
+    "\n\n\n",
+    "plain words in a row, and then some more of them to make a sentence.",
+    "plain words in a row, and then some more of them to make a sentence.",
+    "NUL \x00 inside",
+    "zero\u200bwidth\ufeff and \u2060 joiners \u200d\u200c",
+    "line\u2028separator\u2029and\x85next\x1cfile",
+    "mixed 中文字符 and かな 한국어 עברית العربية हिन्दी ไทย",
+    "emoji 👩‍👩‍👧‍👦 flags 🇩🇪 and combining e\u0301 a\u030a",
+    "math 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 and private \ue000 and last \U0010ffff",
+    "İstanbul ǅ ﬁ ß K Å ſ",
+    "CRLF lines\r\nand old\rMac\r\n",
+    "a" * 5000,
+    "word " * 2000,
+    "line\n" * 2000,
+    "{}[]<>&amp;&#x41;<p>html</p> javascript lorem ipsum",
+    "mail someone@example.org or call +1 212-555-0187, card 4111 1111 1111 1111, host 8.8.8.8 and fe80::1",
+    "the be to of and that have with " * 30,
+    "- bullet one\n- bullet two\n• three...\n… four…",
+    "Ã©tÃ© mojibake â€œquotesâ€\x9d",
+]
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Settings for the steps that need some."""
+    folder = tmp_path_factory.mktemp("assets")
+    items = folder / "items.jsonl"
+    items.write_text(json.dumps({"question": "plain words in a row, and then some more of them to make a sentence."}) + "\n")
+    tokenizer = folder / "tokenizer.json"
+    save_tokenizer(tokenizer)
+    return {
+        "decontaminate": {"against": [str(items)]},
+        "filter": {"where": "text != '' and length(text) > 3"},
+        "sample": {"fraction": 0.5},
+        "tokenize": {"tokenizer": str(tokenizer)},
+    }
+
+
+def save_tokenizer(path: Path) -> None:
+    """A small byte-level BPE tokenizer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(ODD_TEXTS, trainer)
+    tokenizer.save(str(path))
+
+
+def documents(texts: list[str | None]) -> pa.RecordBatch:
+    n = len(texts)
+    columns = [
+        pa.array([f"d{i}" for i in range(n)], pa.string()),
+        pa.array(texts, pa.large_string()),
+        pa.array(["test"] * n, pa.string()),
+        pa.array(["{}"] * n, pa.large_string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=DOCUMENT)
+
+
+def variants(name: str, settings: dict[str, dict[str, Any]]) -> list[Step]:
+    """The step as it comes, and in annotate mode where it has one."""
+    kind = registry.load("steps", name)
+    plain = kind(**settings.get(name, {}))
+    made: list[Step] = [plain]
+    if "mode" in kind.model_fields:
+        made.append(kind(**{**settings.get(name, {}), "mode": "annotate"}))
+    return made
+
+
+def result(step: Step, batches: list[pa.RecordBatch]) -> pa.Table:
+    """What the step makes of the corpus: every row with its verdict, so that nothing hides in a filter."""
+    rows = []
+    for outcome in outcomes(step, batches, WorkContext(seed=3)):
+        table = pa.Table.from_batches([outcome.batch])
+        if outcome.verdict is not None:
+            v = outcome.verdict
+            table = table.append_column("keep", v.keep).append_column("reason", v.reason.cast(pa.string()))
+            table = table.append_column("value", (v.value if v.value is not None else pa.nulls(len(table))).cast(pa.float64()))
+            table = table.append_column("partner", (v.partner if v.partner is not None else pa.nulls(len(table))).cast(pa.string()))
+        rows.append(table.drop_columns([c for c in (ROW,) if c in table.column_names]))
+    return pa.concat_tables(rows).combine_chunks().replace_schema_metadata(None)
+
+
+NAMES = registry.names("steps")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declares_itself(name: str, settings: dict[str, dict[str, Any]]) -> None:
+    kind = registry.load("steps", name)
+    assert kind.name == name and kind.summary and kind.__doc__
+    for field, about in kind.model_fields.items():
+        assert about.description, f"{name}.{field} has no description"
+    for step in variants(name, settings):
+        again = kind(**json.loads(json.dumps(step.model_dump(mode="json"))))
+        assert again == step
+        with pytest.raises(pydantic.ValidationError):
+            step.checkpoint = True
+    with pytest.raises(pydantic.ValidationError, match="no_such_setting"):
+        kind(**settings.get(name, {}), no_such_setting=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keeps_rows_and_touches_only_what_it_declares(name: str, settings: dict[str, dict[str, Any]]) -> None:
+    batch = documents([*ODD_TEXTS, None])
+    for step in variants(name, settings):
+        (outcome,) = outcomes(step, [batch])
+        assert isinstance(outcome, Outcome) and len(outcome.batch) == len(batch)
+        before = {n for n in batch.schema.names if n not in step.removes()}
+        after = set(outcome.batch.schema.names) - {ROW}
+        assert after == before | set(step.adds()), f"{name}: columns are {sorted(after)}"
+        for added, kind in step.adds().items():
+            if added not in ("tokens",):
+                assert outcome.batch.schema.field(added).type == kind, added
+        for column in ("id", "source"):
+            assert outcome.batch.column(column).equals(batch.column(column))
+        if getattr(step, "mode", "drop") == "annotate":
+            assert outcome.verdict is None
+            assert outcome.batch.column("text").equals(batch.column("text"))
+        check_verdict(step, outcome, len(batch))
+
+
+def check_verdict(step: Step, outcome: Outcome, rows: int) -> None:
+    verdict = outcome.verdict
+    if verdict is None:
+        return
+    assert len(verdict.keep) == len(verdict.reason) == rows and verdict.keep.null_count == 0
+    for keep, reason in zip(verdict.keep.to_pylist(), verdict.reason.to_pylist(), strict=True):
+        assert (reason is None) == keep
+        assert keep or reason in step.drops(), f"{reason} is not among {step.drops()}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_result_for_any_batches(name: str, settings: dict[str, dict[str, Any]]) -> None:
+    texts: list[str | None] = [*ODD_TEXTS, None, *ODD_TEXTS[::-1]]
+    whole = documents(texts)
+    padded = documents(["before", *texts, "after"])
+    sliced = padded.slice(1, len(texts)).set_column(0, "id", whole.column("id"))
+    for step in variants(name, settings):
+        expected = result(step, [whole])
+        assert result(step, [whole.slice(i, 1) for i in range(len(whole))]).equals(expected), "one row at a time"
+        assert result(step, [whole.slice(0, 7), whole.slice(7, 0), whole.slice(7, 20), whole.slice(27)]).equals(expected), "uneven batches"
+        assert result(step, [sliced]).equals(expected), "a slice with an offset"
+        assert result(step, [read_only(whole)]).equals(expected), "memory-mapped buffers"
+
+
+def read_only(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch on top of immutable bytes, as from a memory map."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as file:
+        file.write_batch(batch)
+    return pa.ipc.open_file(pa.py_buffer(sink.getvalue().to_pybytes())).get_batch(0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_empty_batch_and_long_line(name: str, settings: dict[str, dict[str, Any]]) -> None:
+    for step in variants(name, settings):
+        (outcome,) = outcomes(step, [documents([])])
+        assert len(outcome.batch) == 0
+        long = "a long line of words without an end " * 30_000
+        (outcome,) = outcomes(step, [documents([long, "x" * (1 << 20), "short"])])
+        assert len(outcome.batch) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_a_function_on_a_table(name: str, settings: dict[str, dict[str, Any]]) -> None:
+    import curate.steps
+
+    table = pa.table({"text": ["one", "two", "two"], "id": ["a", "b", "c"], "source": ["s"] * 3, "meta": ["{}"] * 3})
+    function = getattr(curate.steps, name)
+    made = function(table, **settings.get(name, {}))
+    kind = registry.load("steps", name)
+    expected = run_step(kind(**settings.get(name, {})), table)
+    assert made.to_pydict() == expected.to_pydict()
+    assert isinstance(made, pa.Table)
+
+
+def test_no_module_hides_a_step() -> None:
+    modules = {p.stem for p in (Path(registry.__file__).parent / "steps").glob("*.py")}
+    assert not modules & set(NAMES)
+
+
+def test_corpus_steps_are_the_dedups() -> None:
+    assert {n for n in NAMES if issubclass(registry.load("steps", n), CorpusStep)} == {"dedup_exact", "dedup_minhash"}
