@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.conftest import read_rows
-from tests.reference import words as naive
 
 from curate.apply import outcomes
 from curate.steps.fineweb_rules import FineWeb
 from curate.steps.quality import GopherQuality
+from tests.conftest import read_rows
+from tests.reference import words as naive
 
 GOPHER = {
     "gopher_short_doc": "gopher.too_short",
