@@ -1,0 +1,108 @@
+"""Exact deduplication equals a dict in Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from curate.apply import outcomes, run_step
+from curate.steps.exact import REASON, DedupExact
+from tests.curate.steps.phases import run
+from tests.reference.shingles import normalized
+
+pieces = st.one_of(st.none(), st.sampled_from(["", " ", "a", "A", "a b", "A\u00a0 b", "\u00c9", "\u00e9", "c" * 40]))
+
+
+def table(texts: list[str | None], **more: Any) -> pa.Table:
+    return pa.table({"id": [f"d{i}" for i in range(len(texts))], "text": pa.array(texts, pa.large_string()), **more})
+
+
+def kept(step: DedupExact, given_table: pa.Table) -> list[str]:
+    return list(run_step(step, given_table).column("id").to_pylist())
+
+
+@settings(deadline=None)
+@given(st.lists(pieces, max_size=20), st.sampled_from(["text", "normalized_text", "url"]))
+def test_first_of_each_value_stays(values: list[str | None], by: str) -> None:
+    seen: dict[str, str] = {}
+    expected = []
+    for i, value in enumerate(values):
+        key = normalized(value or "") if by == "normalized_text" else value or ""
+        if by == "url" and not key:
+            expected.append(f"d{i}")
+        elif key not in seen:
+            seen[key] = f"d{i}"
+            expected.append(f"d{i}")
+    columns = table(values) if by != "url" else table(["same"] * len(values), url=pa.array(values, pa.string()))
+    assert kept(DedupExact(by=by), columns) == expected
+
+
+def test_empty_texts_are_equal_texts_but_empty_values_are_not_equal() -> None:
+    assert kept(DedupExact(), table(["", None, "x"])) == ["d0", "d2"]
+    assert kept(DedupExact(by="url"), table(["x"] * 4, url=["", None, "", None])) == ["d0", "d1", "d2", "d3"]
+
+
+def test_columns_that_are_not_text() -> None:
+    assert kept(DedupExact(by="number"), table(["x"] * 4, number=[1, 2, 1, None])) == ["d0", "d1", "d3"]
+
+
+def test_verdict_names_reason_and_partner() -> None:
+    (outcome,) = outcomes(DedupExact(keep="longest"), table(["x", "x", "y"]).to_batches())
+    assert outcome.verdict is not None and outcome.verdict.partner is not None
+    assert outcome.verdict.keep.to_pylist() == [True, False, True]
+    assert outcome.verdict.reason.to_pylist() == [None, REASON, None]
+    assert outcome.verdict.partner.to_pylist() == [None, "d0", None]
+
+
+def test_annotate_keeps_every_row() -> None:
+    step = DedupExact(mode="annotate")
+    result = run_step(step, table(["x", "y", "x", "x", None]))
+    assert result.column("text").to_pylist() == ["x", "y", "x", "x", None]
+    assert result.column("dedup_exact_keep").to_pylist() == [True, True, False, False, True]
+    assert result.column("dedup_exact_reason").to_pylist() == [None, None, REASON, REASON, None]
+    assert result.column("exact_dup_cluster").to_pylist() == ["d0", "d1", "d0", "d0", "d4"]
+    assert result.column("exact_dup_size").to_pylist() == [3, 1, 3, 3, 1]
+    assert result.column("exact_dup_of").to_pylist() == [None, None, "d0", "d0", None]
+    assert {n: result.schema.field(n).type for n in step.adds()} == dict(step.adds())
+    assert step.drops() == () and DedupExact().drops() == (REASON,) and not DedupExact().adds()
+
+
+@pytest.mark.parametrize("keep", ["first", "longest", "highest:rating"])
+def test_batches_partitions_and_record_order_do_not_matter(keep: str) -> None:
+    texts = [f"text {i * i % 17}" for i in range(120)]
+    whole = table([*texts], rating=pa.array([i * 7 % 5 for i in range(120)]))
+    step = DedupExact(keep=keep)
+    expected = run(step, whole)
+    assert len(expected) == len(set(texts))
+    for cuts, partitions, shuffle in [((1, 60), 1, None), ((), 5, 1), ((30, 31, 90), 3, 2)]:
+        assert run(step, whole, cuts, partitions, shuffle).to_pylist() == expected.to_pylist()
+
+
+def test_many_identical_documents() -> None:
+    n = 200_000
+    ids = pa.array([f"d{n - i}" for i in range(n)])
+    result = run_step(DedupExact(keep="longest"), pa.table({"id": ids, "text": pa.array(["same text"] * n, pa.large_string())}))
+    assert result.column("id").to_pylist() == ["d1"]
+
+
+def test_no_rows() -> None:
+    assert len(run_step(DedupExact(), table([]))) == 0
+    assert "exact_dup_of" in run_step(DedupExact(mode="annotate"), table([])).column_names
+
+
+@pytest.mark.parametrize("by", ["", "  "])
+def test_by_must_name_something(by: str) -> None:
+    with pytest.raises(ValidationError, match="name of a column"):
+        DedupExact(by=by)
+
+
+def test_reads_what_the_settings_name() -> None:
+    assert DedupExact(by="url", keep="newest:date").reads() == {"id", "text", "url", "date"}
+    hashes = DedupExact(by="url", keep="newest:date").phases()[0]
+    assert hashes.columns == {"id", "url", "date"}
+    assert "text" in DedupExact(by="url", keep="longest").phases()[0].columns
