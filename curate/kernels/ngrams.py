@@ -6,8 +6,11 @@ An item of at least `ngram` words is the set of its n-grams. A shorter one is it
 document must contain all of it, word for word. Items of fewer than `least` words match nothing.
 
 The index is a Bloom filter of two bits in one word, 16 to 32 bits an entry (most look-ups end there, with one access to
-memory), and an open-addressing table from 64-bit hash to entry: 25 to 45 bytes an entry in all. Hashes are not compared with words: two different n-grams are taken for the same
-with a chance of 2^-64, so a million entries give one false hit in about 2^44 words. uint64 arithmetic wraps around.
+memory), and an open-addressing table from 64-bit hash to entry: 25 to 45 bytes an entry in all. Hashes are not compared
+with words: two different n-grams are taken for the same with a chance of 2^-64, so a million entries give one false hit
+in about 2^44 words. uint64 arithmetic wraps around.
+
+N-grams of numbers below 1,000 alone are left out: a problem that counts from 1 to 13 would match every table of contents.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from numba import types
 
 from curate.kernels.compiled import kernel, ro, rw
 from curate.kernels.hashing import mix64
-from curate.kernels.shingles import STEP, WordHashes, shingles
+from curate.kernels.shingles import STEP, WordHashes, shingles, word_hashes
 from curate.kernels.strings import I64
 
 U64 = npt.NDArray[np.uint64]
@@ -151,10 +155,8 @@ def build(words: WordHashes, ngram: int, least: int) -> Index:
     lengths = np.diff(words.doc)
     long = lengths >= ngram
     short = ~long & (lengths >= least)
-    grams = shingles(words, ngram, unique=True)
-    owner = np.repeat(np.arange(len(lengths)), np.diff(grams.doc))
-    kept = long[owner]
-    hashes, owners = [grams.hash[kept]], [owner[kept]]
+    gram_hashes, gram_items = _grams(words, ngram, long)
+    hashes, owners = [gram_hashes], [gram_items]
     short_items = np.flatnonzero(short)
     if len(short_items):
         # Beginnings: a document of `least` words has exactly one shingle of them.
@@ -167,7 +169,7 @@ def build(words: WordHashes, ngram: int, least: int) -> Index:
     order = np.lexsort((who, every))
     entries, starts_at = np.unique(every[order], return_index=True)
     first = np.append(starts_at, len(every)).astype(np.int64)
-    sizes = np.where(long, np.diff(grams.doc), short).astype(np.int64)
+    sizes = np.bincount(gram_items, minlength=len(lengths)) + short
     word_sizes = np.where(short, lengths, 0)
     word_first = np.concatenate([[0], np.cumsum(word_sizes)]).astype(np.int64)
     of_short = words.hash[np.repeat(short, lengths)]
@@ -179,6 +181,24 @@ def build(words: WordHashes, ngram: int, least: int) -> Index:
     )  # fmt: skip
     _fill(entries, bits, index.filter, index.keys, index.entry)
     return index
+
+
+def _grams(words: WordHashes, ngram: int, long: npt.NDArray[np.bool_]) -> tuple[U64, I64]:
+    """(hash, item) of each distinct n-gram of each long item, without those of numbers alone."""
+    numbers = word_hashes(pa.array([str(i) for i in range(1000)], pa.large_string())).hash
+    others = np.concatenate([[0], np.cumsum(~np.isin(words.hash, numbers))])
+    grams = shingles(words, ngram, unique=False)
+    counts = np.diff(grams.doc)
+    item = np.repeat(np.arange(len(counts)), counts)
+    start = np.arange(len(item)) - grams.doc[item] + words.doc[item]
+    item, start, hashes = item[long[item]], start[long[item]], grams.hash[long[item]]
+    telling = others[start + ngram] > others[start]
+    item, hashes = item[telling], hashes[telling]
+    order = np.lexsort((hashes, item))
+    item, hashes = item[order], hashes[order]
+    fresh = np.ones(len(item), bool)
+    fresh[1:] = (item[1:] != item[:-1]) | (hashes[1:] != hashes[:-1])
+    return hashes[fresh], item[fresh]
 
 
 def match(words: WordHashes, index: Index) -> Matches:

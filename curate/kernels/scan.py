@@ -141,6 +141,11 @@ def _address(data, cls, low, e, i):  # type: ignore[no-untyped-def]
 
 
 @inline
+def _beside_at(cls, before, after):  # type: ignore[no-untyped-def]
+    return (before >= 0x80 or cls[before] & WORD) and after != 0x2E and cls[after] & DOMAIN
+
+
+@inline
 def _upper(b):  # type: ignore[no-untyped-def]
     return 65 <= b <= 90
 
@@ -190,22 +195,21 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start,
                     and (i == s + 2 or not cls[data[i - 3]] & WORD)
                 ):
                     n = _emit(doc, start, end, kind, n, d, i - 2, min(e, i - 2 + IBAN_BYTES), IBAN)
-            elif b == _AT and wanted & (1 << EMAIL) and s < i < e - 1:
-                if (data[i - 1] >= 0x80 or cls[data[i - 1]] & WORD) and data[i + 1] != 0x2E and cls[data[i + 1]] & DOMAIN:
-                    a = i
-                    while a > s and i - a < LOCAL_BYTES and cls[data[a - 1]] & LOCAL:
-                        a -= 1
-                    z = i + 1
-                    while z < e and z - i < DOMAIN_BYTES and cls[data[z]] & DOMAIN:
-                        z += 1
-                    if last_email >= 0 and a < past_email:
-                        if last_email < doc.size:
-                            end[last_email] = z
-                    else:
-                        last_email = n
-                        n = _emit(doc, start, end, kind, n, d, a, z, EMAIL)
-                    past_email = z
-            if c & (DIGIT) or b == _COLON:
+            elif b == _AT and wanted & (1 << EMAIL) and s < i < e - 1 and _beside_at(cls, data[i - 1], data[i + 1]):
+                a = i
+                while a > s and i - a < LOCAL_BYTES and cls[data[a - 1]] & LOCAL:
+                    a -= 1
+                z = i + 1
+                while z < e and z - i < DOMAIN_BYTES and cls[data[z]] & DOMAIN:
+                    z += 1
+                if last_email >= 0 and a < past_email:  # one window for both, so that none is searched twice
+                    if last_email < doc.size:
+                        end[last_email] = z
+                else:
+                    last_email = n
+                    n = _emit(doc, start, end, kind, n, d, a, z, EMAIL)
+                past_email = z
+            if c & DIGIT or b == _COLON:
                 if wanted & (1 << IP) and i >= past_address:
                     a, z, found = _address(data, cls, past_address, e, i)
                     if found:
@@ -239,5 +243,5 @@ def windows(data: U8, offsets: I64, wanted: int, keys: Prefixes) -> Windows:
         out = Windows(np.empty(size, np.int32), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8))
         found = _scan(data, offsets, table, wanted, *keys, *out)
         if found <= size:
-            return Windows(*(a[:found] for a in out))
+            return Windows(out.doc[:found], out.start[:found], out.end[:found], out.kind[:found])
         size = found

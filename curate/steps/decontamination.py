@@ -31,7 +31,7 @@ class Decontaminate(Step):
     Which fields make an item, if `fields` does not say, stands in `curate.steps.benchmark_items`: questions and prompts.
 
     Missed: paraphrases, translations, items with a change in every n-gram, items shorter than `min_item_words`, answers
-    alone. Found by mistake: common passages that a benchmark quotes too; raise `min_coverage` for those.
+    alone. N-grams of numbers alone do not count. Found by mistake: common passages that a benchmark quotes too; raise `min_coverage` for those.
 
     Reads text; the result depends on the document and the benchmark files. About 150 MB/s per core.
     """

@@ -26,7 +26,7 @@ _SEPARATOR = rb"(?:[ ./()-]|\xc2\xa0|\xe2\x80[\x90-\x95\xaf])"
 PHONE = re.compile(
     rb"(?<![0-9A-Za-z_+./-])(?:"
     rb"\+\(?[0-9](?:" + _SEPARATOR + rb"{0,3}[0-9]){6,14}"
-    rb"|\(?0(?:" + _SEPARATOR + rb"{0,2}[0-9]){8,12}"
+    rb"|\(?0(?:" + _SEPARATOR + rb"{0,3}[0-9]){8,12}"
     rb"|\(?[1-9](?:" + _SEPARATOR + rb"{0,2}[0-9]){9,10})"
 )  # fmt: skip
 _GROUP = re.compile(rb"[0-9]+")
@@ -56,10 +56,21 @@ class Plan(NamedTuple):
     valid: re.Pattern[str]
     mobile: re.Pattern[str]
     layouts: tuple[Layout, ...]
+    dialled: re.Pattern[str]  # what may stand before a number: trunk prefix, carrier codes
+    rewrite: str | None  # what it becomes, where it is not simply left out
 
     def is_valid(self, number: str) -> bool:
         """Whether libphonenumber's `is_valid_number` would be true."""
         return len(number) in self.sizes and self.valid.fullmatch(number) is not None
+
+    def without_prefix(self, number: str) -> str | None:
+        """The number without trunk prefix and carrier code, as libphonenumber's parser takes them off; None if it has none."""
+        match = self.dialled.match(number)
+        if match is None or not match.end():
+            return None
+        if self.rewrite is None or not match.re.groups or match.group(match.re.groups) is None:
+            return number[match.end() :]
+        return match.expand(self.rewrite) + number[match.end() :]
 
     def layout(self, number: str) -> Layout | None:
         """The way this number is written; None where the plan has no rule for it."""
@@ -70,7 +81,7 @@ def _described(kinds: list[PhoneNumberDesc | None]) -> str:
     """Alternatives for the kinds of number that exist, each with its possible lengths."""
     found = []
     for kind in kinds:
-        if kind is not None and kind.national_number_pattern:
+        if kind is not None and kind.national_number_pattern is not None:
             sizes = "|".join(rf"[0-9]{{{n}}}\Z" for n in kind.possible_length)
             found.append(rf"(?={sizes})(?:{kind.national_number_pattern})" if sizes else f"(?:{kind.national_number_pattern})")
     return "|".join(found) or "(?!)"
@@ -84,7 +95,8 @@ def plan(region: str) -> Plan:
     found = PhoneMetadata.metadata_for_nongeo_region(int(region)) if region.isdigit() else PhoneMetadata.metadata_for_region(region)
     if found is None:
         raise ValueError(f"phonenumbers knows no region {region!r}")
-    general = found.general_desc.national_number_pattern or "(?!)"
+    general = found.general_desc
+    assert general is not None and found.country_code is not None  # every region has both
     kinds = [
         found.premium_rate, found.toll_free, found.shared_cost, found.voip, found.personal_number, found.pager, found.uan,
         found.voicemail, found.fixed_line, found.mobile,
@@ -94,10 +106,12 @@ def plan(region: str) -> Plan:
         home = PhoneMetadata.metadata_for_region(_main_region(found.country_code)) or found
     return Plan(
         found.national_prefix or "",
-        frozenset(found.general_desc.possible_length),
-        re.compile(rf"(?=(?:{general})\Z)(?:{_described(kinds)})"),
+        frozenset(general.possible_length),
+        re.compile(rf"(?=(?:{general.national_number_pattern or '(?!)'})\Z)(?:{_described(kinds)})"),
         re.compile(_described([found.mobile])),
         tuple(_layouts(home)),
+        re.compile(found.national_prefix_for_parsing or "(?!)"),
+        found.national_prefix_transform_rule,
     )
 
 
@@ -131,8 +145,8 @@ def is_international(digits: str) -> bool:
             continue
         rest = digits[size:]
         plans = [plan(digits[:size] if r == "001" else r) for r in regions]
-        bare = [rest[len(p.prefix) :] for p in plans if p.prefix and rest.startswith(p.prefix)]
-        return any(p.is_valid(rest) for p in plans) or any(p.is_valid(b) for p in plans for b in bare)
+        bare = plans[0].without_prefix(rest)  # the first region is the main one of its code: its rules are used to parse
+        return any(p.is_valid(rest) or (bare is not None and p.is_valid(bare)) for p in plans)
     return False
 
 
@@ -193,7 +207,11 @@ def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], int]:
             if extension is None and _GLUED.match(text, past):
                 continue
             number = digits[:used]
-            if is_international(number) if international else number not in _COUNTING and _is_national(number, sizes[:last], plans()):
+            if international:
+                good = is_international(number)
+            else:
+                good = (last > 1 or number not in _COUNTING) and _is_national(number, sizes[:last], plans())
+            if good:
                 return extension.end() if extension else past
         return -1
 

@@ -5,6 +5,7 @@ Everything here is in bytes of the data buffer; `code_points` turns finds into o
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def find(data: U8, offsets: I64, types: Mapping[str, PiiType]) -> Finds:
     by_kind = [types.get(name) for name in KINDS]
     wanted = sum(1 << k for k, kind in enumerate(by_kind) if kind is not None)
     found = windows(data, offsets, wanted, KEY_PREFIXES)
-    buffer = memoryview(data)
+    buffer = data.data
     result: Finds = {}
     if not len(found.doc):
         return result
@@ -80,8 +81,6 @@ def settle(finds: list[Find]) -> list[Find]:
 
 
 def _overlaps(find: Find, kept: list[Find]) -> bool:
-    import bisect
-
     at = bisect.bisect_right(kept, find.start, key=lambda f: f.start)
     return (at > 0 and kept[at - 1].end > find.start) or (at < len(kept) and kept[at].start < find.end)
 
@@ -122,7 +121,7 @@ def rewrite(
     """
     finds = find(data, offsets, types)
     result = Rewritten({}, {}, {})
-    buffer = memoryview(data)
+    buffer = data.data
     texts = {d: buffer[offsets[d] : offsets[d + 1]] for d in finds}
     for _ in range(MAX_ROUNDS):
         again: dict[int, bytes] = {}
@@ -149,7 +148,7 @@ def rewrite(
 
 def splice(data: U8, offsets: I64, changed: Mapping[int, bytes]) -> tuple[U8, I64]:
     """Return (data, offsets) with the changed documents' new bytes; stretches between them are copied as one."""
-    buffer = memoryview(data)
+    buffer = data.data
     pieces: list[bytes | memoryview] = []
     sizes = np.diff(offsets)
     at = int(offsets[0])

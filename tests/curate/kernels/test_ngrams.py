@@ -1,0 +1,62 @@
+"""The n-gram index against sets of tuples."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.ngrams import build, match
+from curate.kernels.shingles import word_hashes
+from tests.reference.decontamination import best_match
+
+WORDS = st.lists(st.sampled_from(["a", "b", "C", "7", "\u4e2d", "d-e", "\u00e9", "12", "1000"]), max_size=14).map(" ".join)
+
+
+def ours(texts: list[str], items: list[str], ngram: int, least: int) -> list[tuple[int, float]]:
+    index = build(word_hashes(pa.array(items, pa.large_string())), ngram, least)
+    found = match(word_hashes(pa.array(["left out", *texts], pa.large_string()).slice(1)), index)
+    return list(zip(found.item.tolist(), found.share.tolist(), strict=True))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=5), st.lists(WORDS, min_size=1, max_size=6), st.sampled_from([(3, 3), (4, 2), (5, 3)]))
+def test_same_matches_as_sets_of_tuples(texts: list[str], items: list[str], sizes: tuple[int, int]) -> None:
+    assert ours(texts, items, *sizes) == [best_match(t, items, *sizes) for t in texts]
+
+
+def test_share_counts_distinct_ngrams() -> None:
+    item = "one two three four five six"  # four 3-grams
+    assert ours(["one two three", "x one two three four one two three", item, ""], [item], 3, 3) == [(0, 0.25), (0, 0.5), (0, 1.0), (-1, 0.0)]
+
+
+def test_first_of_equal_items_wins() -> None:
+    assert ours(["a b c d"], ["x y z", "a b c d", "a b c d"], 3, 3) == [(1, 1.0)]
+
+
+def test_short_items_match_as_a_whole() -> None:
+    items = ["a b c", "a b c d", "q r"]
+    assert ours(["a b c e", "x a b c d y", "a b", "q r", "a b c"], items, 5, 3) == [(0, 1.0), (0, 1.0), (-1, 0.0), (-1, 0.0), (0, 1.0)]
+
+
+def test_ngrams_of_numbers_alone_do_not_count() -> None:
+    assert ours(["1 2 3 4", "1 2 three"], ["1 2 3 4 three 1 2", "1 2 three 4"], 3, 3) == [(-1, 0.0), (1, 0.5)]
+
+
+def test_documents_do_not_run_into_each_other() -> None:
+    assert ours(["a b", "c d"], ["a b c d"], 3, 3) == [(-1, 0.0), (-1, 0.0)]
+
+
+@pytest.mark.parametrize("unit", ["a ", "ab", "\u4e2d", "-", "a b c d e "])
+def test_long_documents(unit: str) -> None:
+    text = unit * 200_000
+    assert ours([text, text + " a b c x"], ["a b c x y z"], 3, 3)[1] == (0, 0.5)
+
+
+def test_many_items() -> None:
+    """Enough entries for several words of the filter and a table that is more than half full."""
+    items = [f"item number {i} has these words {i * 7} in it" for i in range(20_000)]
+    texts = [f"see {items[i]}" for i in range(0, 20_000, 997)]
+    found = ours(texts, items, 5, 5)
+    assert found == [(i, 1.0) for i in range(0, 20_000, 997)]
