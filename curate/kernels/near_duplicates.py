@@ -118,8 +118,8 @@ def choose(bands: U64, sets: ShingleSets | None, threshold: float) -> Choice:
 
     bands: u64[D, B], equal values mean a shared band; sets: sorted shingle sets of the same documents. A document goes if
     the exact Jaccard similarity with a kept one that shares a band reaches the threshold; the most similar is its partner,
-    the earlier one of equals. Without sets a shared band is enough, and `similarity` is the share of equal bands.
-    At most PER_BUCKET comparisons a band and PER_DOCUMENT a document.
+    the earlier one of equals (the search ends at an equal set, which shares all bands). Without sets a shared band is
+    enough, and `similarity` is the share of equal bands. At most PER_BUCKET comparisons a band and PER_DOCUMENT a document.
     """
     documents = len(bands)
     keys, inverse = np.unique(bands, return_inverse=True)

@@ -54,7 +54,8 @@ class DedupMinhash(CorpusStep):
     stored as its partner. So every removal has its proof, and nothing is removed because of a chain.
 
     What it misses: pairs that share no band (P above), and partners that share only bands with more than 64 documents that
-    stay (a template's) and lie behind the 64 latest of each, or behind the 256 first looked at in all.
+    stay (a template's) and lie behind the 64 latest of each, or behind the 256 first looked at in all. Reads text and id;
+    depends on the whole corpus, not on how it is cut. 150-250 MB/s per core for the bands, about 170 for all phases.
 
     Adds, with mode: annotate: `dup_cluster` (id of the document that stays, or its own), `dup_size` (documents that this
     one stands for, itself included), `dup_of` and `dup_similarity` (null where it stays).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.content_hash import content_hashes
@@ -18,6 +18,7 @@ def codes(values: list[str | None], folded: bool) -> list[tuple[int, ...]]:
     return [tuple(row) for row in content_hashes(pa.array(values, pa.large_string()), folded).tolist()]
 
 
+@settings(deadline=None)
 @given(texts)
 @example(["", "a", "a\0", "aaaaaaaa", "aaaaaaaa\0", "\0" * 8, "\0" * 16, "b" * 17])
 def test_bytes(values: list[str]) -> None:
@@ -25,6 +26,7 @@ def test_bytes(values: list[str]) -> None:
     assert len(set(zip(values, found, strict=True))) == len(set(values)) == len(set(found))
 
 
+@settings(deadline=None)
 @given(texts)
 @example(["A  b", " a\u3000B\n", "ab", "a b ", "\u0130", "i\u0307", "i", " ", "", "\u039f\u03a3", "\u03bf\u03c2"])
 def test_normalized(values: list[str]) -> None:

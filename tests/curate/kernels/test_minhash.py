@@ -93,7 +93,7 @@ def test_match_probability_of_the_default(similarity: float, expected: float) ->
 def test_recall_is_near_theory(length: int) -> None:
     rng = np.random.default_rng(length)
     pairs: list[str] = []
-    for _ in range(600):
+    for _ in range(300):
         words = rng.integers(0, 5000, length)
         edited = words.copy()
         edited[rng.random(length) < rng.choice([0.005, 0.01, 0.02, 0.04, 0.08])] = rng.integers(0, 5000)

@@ -34,6 +34,7 @@ def assert_one_to_one(pairs: list[tuple[object, int]]) -> None:
     assert len(set(pairs)) == len({p[0] for p in pairs}) == len({p[1] for p in pairs})
 
 
+@settings(deadline=None)
 @given(texts)
 @example(["\u0130stanbul \u039f\u03a3 \u039f\u03c3", "", " ", "a-b_c\u00b2", "\u65e5\u672c\u8a9eabc\u30c6"])
 def test_words_are_those_of_the_naive_twin(values: list[str]) -> None:
@@ -42,6 +43,7 @@ def test_words_are_those_of_the_naive_twin(values: list[str]) -> None:
     assert_one_to_one([(word, code) for f, e in zip(found, expected, strict=True) for word, code in zip(e, f, strict=True)])
 
 
+@settings(deadline=None)
 @given(texts, st.integers(1, 7))
 def test_shingles_are_those_of_the_naive_twin(values: list[str], n: int) -> None:
     words = word_hashes(column(values))
@@ -105,7 +107,7 @@ def test_hostile_text_is_read_to_its_end(text: str, count: int) -> None:
     assert len(found) == count
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.binary(max_size=12), max_size=4))
 def test_broken_utf8_reads_nothing_outside_the_document(values: list[bytes]) -> None:
     offsets = np.cumsum([0, *(len(v) for v in values)]).astype(np.int64)

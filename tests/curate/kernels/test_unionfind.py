@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.unionfind import components, forest
@@ -12,6 +12,7 @@ from tests.reference import minhash as reference
 nodes = st.integers(0, 30)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(nodes, nodes)), st.randoms(use_true_random=False))
 def test_components_are_those_of_the_naive_twin(edges: list[tuple[int, int]], random: np.random.Generator) -> None:
     expected = reference.components(edges)
@@ -22,6 +23,7 @@ def test_components_are_those_of_the_naive_twin(edges: list[tuple[int, int]], ra
     assert (np.diff(rows) > 0).all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), nodes)))
 def test_forest_connects_what_shares_a_key(records: list[tuple[int, int]]) -> None:
     key = np.array([2**64 - 1 - k for k, _ in records], np.uint64)
