@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba.extending import intrinsic
 
-from curate.kernels.compiled import inline, kernel, ro, rw
+from curate.kernels.compiled import inline, kernel, leaf, ro, rw
 from curate.kernels.compiled import types as nb
 
 U8 = npt.NDArray[np.uint8]
@@ -90,7 +90,7 @@ def hash_range(data: U8, start: int, end: int) -> Any:
     return fold_multiply(fold_multiply(state ^ rest, ODD3) ^ SEED, ODD1)
 
 
-@inline
+@leaf
 def hash_word(data: U8, start: int, end: int) -> Any:
     """u64: the same hash; under eight bytes, as most words are, without a call (words are split 1.4 times as fast)."""
     size = end - start
@@ -119,7 +119,7 @@ def table_size(entries: int) -> int:
     return size
 
 
-@inline
+@leaf
 def seen_before(table: U64, mask: int, key: np.uint64) -> Any:
     """Whether `key` is in the set (a bool); adds it where not.
 

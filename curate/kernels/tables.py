@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from curate.kernels.compiled import inline, ro
+from curate.kernels.compiled import leaf, ro
 from curate.kernels.compiled import types as nb
 
 SPACE = 1  # str.isspace
@@ -57,7 +57,7 @@ def blank_split_classes() -> ClassTable:
     return ClassTable(stage1, runs)
 
 
-@inline
+@leaf
 def class_at(data: U8, at: int, end: int, stage1: U8, stage2: U8) -> Any:
     """(class bits, bytes) of the code point at data[at], at < end.
 
@@ -78,7 +78,7 @@ def class_at(data: U8, at: int, end: int, stage1: U8, stage2: U8) -> Any:
     return np.int64(stage2[np.int64(stage1[code >> 8]) << 8 | code & 255]), width
 
 
-@inline
+@leaf
 def last_character(data: U8, start: int, end: int) -> Any:
     """Position of the last code point of data[start:end], start < end."""
     at = end - 1
