@@ -1,7 +1,7 @@
 """Counts per document that quality rules divide by each other: of words, of lines, of characters.
 
 All counts are exact integers, so that every decision made from them is the same on every machine; equality of lines is
-by 64-bit hash. Rough speed per core: words 500 MB/s, lines 400 MB/s and more.
+by 64-bit hash. Rough speed per core: words 300 to 650 MB/s, lines 290 to 570.
 """
 
 from __future__ import annotations
