@@ -90,8 +90,8 @@ class PersonalData(Step):
         return columns
 
     def drops(self) -> tuple[str, ...]:
-        """One reason for each type whose action is drop_document."""
-        return tuple(f"pii.{name}" for name in self._dropping())
+        """One reason for each type whose action is drop_document; none in annotate mode."""
+        return tuple(f"pii.{name}" for name in self._dropping()) if self.mode == "drop" else ()
 
     def _dropping(self) -> list[str]:
         return [name for name, action in self.actions().items() if action == "drop_document"]

@@ -110,11 +110,11 @@ _CARD = re.compile(
     rb"(?<![0-9A-Za-z_.+-])(?:[1-6][0-9]{11,18}|[1-6][0-9]{3}([ -])(?:[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?|[0-9]{6}\1[0-9]{4,5}))"
     rb"(?![0-9A-Za-z_]|[.-][0-9])"
 )
-# Number ranges of issuers and how many digits their cards have: Visa, Mastercard, American Express, Diners, JCB, Mir,
+# Number ranges of issuers and how many digits their cards have (a little wider than the registry for JCB): Visa, Mastercard, American Express, Diners, JCB, Mir,
 # Discover and UnionPay, Maestro.
 _ISSUER = re.compile(
     rb"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|(?:5[1-5]|2[3-6])[0-9]{14}|22(?:2[1-9]|[3-9][0-9])[0-9]{12}|27[01][0-9]{13}|2720[0-9]{12}"
-    rb"|3[47][0-9]{13}|3(?:0[0-59]|[689][0-9])[0-9]{11}|35(?:2[89]|[3-8][0-9])[0-9]{12,15}|(?:2131|1800)[0-9]{11}|220[0-4][0-9]{12,15}"
+    rb"|3[47][0-9]{13}|3(?:0[0-59]|[689][0-9])[0-9]{11}|35[0-9]{14,17}|(?:2131|1800)[0-9]{11}|220[0-4][0-9]{12,15}"
     rb"|(?:6011|62[0-9]{2}|64[4-9][0-9]|65[0-9]{2})[0-9]{12,15}|(?:50|5[6-8]|6[0-9])[0-9]{10,17}"
 )
 _DOUBLED = bytes((2 * d if d < 5 else 2 * d - 9) for d in range(10))

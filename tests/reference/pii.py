@@ -65,7 +65,7 @@ def issuer(digits: str) -> bool:
         or ((51 <= two <= 55 or 2221 <= four <= 2720) and n == 16)
         or (two in (34, 37) and n == 15)
         or ((300 <= three <= 305 or three == 309 or two in (36, 38, 39)) and n == 14)
-        or (3528 <= four <= 3589 and 16 <= n <= 19)
+        or (two == 35 and 16 <= n <= 19)
         or (four in (2131, 1800) and n == 15)
         or (2200 <= four <= 2204 and 16 <= n <= 19)
         or (two in (50, 56, 57, 58) and n >= 12)
