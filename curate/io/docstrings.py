@@ -1,8 +1,9 @@
 """Docstrings of a Python source file without parsing it: some 20 times as fast as `ast`, and nothing is imported.
 
 One regular expression walks over comments, strings and the start of every `def` and `class`; a string is a docstring
-where it directly follows a complete header. Against `ast` on the standard library 99 % of the docstrings are the same;
-missed are those behind headers with brackets nested more than three deep, and headers split by comments with brackets.
+where it directly follows a complete header. Against `ast` on the standard library over 99 % of the texts are the same;
+missed are those behind headers with brackets nested more than three deep, or with quotes or brackets inside comments.
+A function inside an `if` at the top of a module may be named after the function before it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_BRACKETS = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
-_HEADER = re.compile(rf"\n[ \t]*(?:async\s+)?(?:def|class)\s+\w+\s*(?:\[[^:]*\])?\s*(?:{_BRACKETS})?\s*(?:->[^:]*)?:\s*(?:\#[^\n]*\s*)*[rRuU]?")
+_PART = r"""[^()"']|"[^"\n]*"|'[^'\n]*'"""
+_BRACKETS = rf"\((?:{_PART}|\((?:{_PART}|\((?:{_PART})*\))*\))*\)"
+_HEADER = re.compile(
+    rf"\n[ \t]*(?:async\s+)?(?:def|class)\s+\w+\s*(?:\[[^:]*\])?\s*(?:{_BRACKETS})?\s*(?:->[^:]*)?:\s*(?:\#[^\n]*\s*)*[rRuU]?"
+)
 _LEADING = re.compile(r"(?:\s|#[^\n]*)*[rRuU]?")
 _PREFIX = frozenset("rRuUbBfF")
 
@@ -70,7 +74,7 @@ def _walk(source: str, first: int) -> Iterator[Docstring]:
             yield from _found(source, "", start, match.end())
         elif header >= 0:
             before = source[max(header, start - 200) : start].rstrip("rRuU").rstrip()
-            if before[-1:] == ":" and _HEADER.fullmatch(source, header, start):
+            if (before[-1:] == ":" or "#" in before) and _HEADER.fullmatch(source, header, start):
                 yield from _found(source, ".".join(name for _, name in stack), start, match.end())
                 header = -1
 

@@ -80,7 +80,13 @@ def value_of(field: str, kind: str, raw: bytes) -> Any:
             return float(raw)
         if kind == "int" and not set(raw) & set(b".eE") and len(raw) < 21 and (value := int(raw)) in INT64:
             return value
-    expected = {"string": "text", "bool": "true or false", "timestamp": "a time as ISO 8601 text", "int": "a whole number of 64 bits", "float": "a number"}
+    expected = {
+        "string": "text",
+        "bool": "true or false",
+        "timestamp": "a time as ISO 8601 text",
+        "int": "a whole number of 64 bits",
+        "float": "a number",
+    }
     raise wrong_type(field, raw, expected[kind])
 
 

@@ -11,14 +11,25 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from curate.errors import DataError, MissingDependency
 
 COMPRESSED = ("", ".gz", ".zst")
 _MAGIC = frozenset("*?[")
-_VERSION_KEYS = ("ETag", "etag", "VersionId", "generation", "md5", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
+_VERSION_KEYS = (
+    "ETag",
+    "etag",
+    "VersionId",
+    "generation",
+    "md5",
+    "md5Hash",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "created",
+)
 
 
 class File(NamedTuple):
@@ -43,11 +54,15 @@ def list_files(paths: Sequence[str], base: str, suffixes: Sequence[str], reader:
         where = _absolute(path, base) if local else path
         root, listed = _local(where, suffixes) if local else _remote(where, suffixes)
         if not listed:
-            raise DataError(f"{reader}: nothing to read at {path!r} (looked at {where}). Expected files, a glob that matches some, or a folder with {' '.join(suffixes)} files.")
+            raise DataError(
+                f"{reader}: nothing to read at {path!r} (looked at {where}). Expected files, a glob that matches some, or a folder with {' '.join(suffixes)} files."
+            )
         roots.append(root)
         found.update(listed)
     if len({r.partition("://")[0] if "://" in r else "" for r in roots}) > 1:
-        raise DataError(f"{reader}: the paths of one data set must lie in one file system, got {', '.join(paths)}. Make one data set of each.")
+        raise DataError(
+            f"{reader}: the paths of one data set must lie in one file system, got {', '.join(paths)}. Make one data set of each."
+        )
     root = _common(roots)
     return sorted((File(uri, _relative(uri, root), *rest) for uri, rest in found.items()), key=lambda f: f.path)
 
@@ -61,10 +76,13 @@ def open_file(uri: str, fingerprint: str | None = None) -> BinaryIO:
     """Open for reading. Raises DataError where it is gone, or is not the file that was listed."""
     try:
         if not is_local(uri):
-            return cast(BinaryIO, _filesystem(uri)[0].open(_filesystem(uri)[1], "rb"))
+            fs, path = _filesystem(uri)
+            return cast(BinaryIO, fs.open(path, "rb"))
         file = open(uri, "rb")  # noqa: SIM115  the caller closes it
     except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
-        raise DataError(f"{uri}: can't be read ({_cause(error)}). It was there when the run listed its files; put it back and run again.") from error
+        raise DataError(
+            f"{uri}: can't be read ({_cause(error)}). It was there when the run listed its files; put it back and run again."
+        ) from error
     if fingerprint and ":" in fingerprint and fingerprint != local_fingerprint(os.fstat(file.fileno())):
         file.close()
         raise DataError(f"{uri}: changed since the run listed its files. Run again when nothing writes to it.")
@@ -166,11 +184,16 @@ def _fixed(pattern: str) -> str:
 def _common(roots: list[str]) -> str:
     protocol, sep, _ = roots[0].partition("://")
     prefix = protocol + sep if sep else ""
-    return prefix + os.path.commonpath(["/" + r.removeprefix(prefix).lstrip("/") for r in roots])[0 if not prefix else 1 :]
+    return prefix + os.path.commonpath([_path_of(r) for r in roots])
 
 
 def _relative(uri: str, root: str) -> str:
-    return str(PurePosixPath(uri.removeprefix(root.rstrip("/")).lstrip("/")))
+    return os.path.relpath(_path_of(uri), _path_of(root))
+
+
+def _path_of(uri: str) -> str:
+    """What follows the protocol, with one leading slash however the file system writes it."""
+    return "/" + uri.rpartition("://")[2].lstrip("/")
 
 
 def _cause(error: OSError) -> str:

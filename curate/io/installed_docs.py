@@ -31,7 +31,9 @@ _CODE = (".py", ".pyi")
 _PROSE = (".md", ".rst")
 _NAMED = ("license", "licence", "copying", "notice", "authors", "readme", "copyright", "changelog", "history", "news")
 _SAID = ("Name:", "Summary:", "Author", "Maintainer", "License:")
-_SKIPPED_FOLDERS = frozenset({"test", "tests", "_test", "_tests", "testing", "site-packages", "__pycache__", "idlelib", "lib2to3", "turtledemo", "ensurepip"})
+_SKIPPED_FOLDERS = frozenset(
+    {"test", "tests", "_test", "_tests", "testing", "site-packages", "__pycache__", "idlelib", "lib2to3", "turtledemo", "ensurepip"}
+)
 
 
 class Member(NamedTuple):
@@ -52,7 +54,9 @@ class InstalledDocsReader(Reader):
     paths: tuple[str, ...] = Field((), description="names of installed packages, as in `packages`")
     packages: tuple[str, ...] = Field((), description="names of installed packages beside the standard library")
     standard_library: bool = Field(True, description="read the standard library too")
-    max_mb: float | None = Field(None, gt=0, le=1e6, description="take files, spread over all packages, until they hold about this much text (10^6 bytes)")
+    max_mb: float | None = Field(
+        None, gt=0, le=1e6, description="take files, spread over all packages, until they hold about this much text (10^6 bytes)"
+    )
 
     @field_validator("packages", mode="before")
     @classmethod
@@ -88,7 +92,9 @@ class InstalledDocsReader(Reader):
                 rows.unreadable.append(Unreadable(path, 0, f"not UTF-8: {error.reason} at {error.start}", b""))
                 continue
             except OSError as error:
-                raise DataError(f"{member.file}: can't be read ({error.strerror}). The package changed while the run was reading it; run again.") from error
+                raise DataError(
+                    f"{member.file}: can't be read ({error.strerror}). The package changed while the run was reading it; run again."
+                ) from error
             new_id = id_maker(dataset, path)
             for offset, text in _documents(member, content):
                 rows.add(len(text), new_id(offset), text, member.package, NO_META, *none)
@@ -106,7 +112,9 @@ def _listing(packages: tuple[str, ...], standard_library: bool, max_mb: float | 
         return found
     room = max_mb * 1e6
     chosen = set()
-    for member in sorted((m for ms in found.values() for m in ms), key=lambda m: xxhash.xxh3_64_intdigest(f"{m.package}/{m.path}".encode())):
+    for member in sorted(
+        (m for ms in found.values() for m in ms), key=lambda m: xxhash.xxh3_64_intdigest(f"{m.package}/{m.path}".encode())
+    ):
         if room <= 0:
             break
         chosen.add(member)
@@ -127,12 +135,11 @@ def _prose_bytes(member: Member) -> int:
 
 def _standard_library() -> list[Member]:
     root = sysconfig.get_path("stdlib")
-    members = []
+    members: list[Member | None] = []
     for parent, folders, names in os.walk(root):
         folders[:] = [f for f in folders if f not in _SKIPPED_FOLDERS and not f.startswith("config-")]
-        for name in names:
-            if _is_documentation(name):
-                members.append(_member(STANDARD_LIBRARY, os.path.relpath(os.path.join(parent, name), root), os.path.join(parent, name)))
+        files = [os.path.join(parent, name) for name in names if _is_documentation(name)]
+        members.extend(_member(STANDARD_LIBRARY, os.path.relpath(file, root), file) for file in files)
     return _sorted(members)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]  # not in the stubs
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -151,7 +151,11 @@ class _Parser:
             made[row] = self.new_id(lines.offset(row))
             if self.reader.id and row not in errors and scan.status[row] != 2:
                 there = slow_row(lines.line(row), self.wanted, False).keys
-                errors[row] = str(missing(self.reader.id, there) if self.reader.id not in there else wrong_type(self.reader.id, b"null", "text or a number"))
+                errors[row] = str(
+                    missing(self.reader.id, there)
+                    if self.reader.id not in there
+                    else wrong_type(self.reader.id, b"null", "text or a number")
+                )
         return replaced(ids, made)
 
     def _column(self, at: int, kind: str, lines: LineBlock, scan: _Scan, slow: dict[int, SlowRow], errors: dict[int, str]) -> pa.Array:

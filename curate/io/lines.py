@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from curate.io.files import File, is_local, open_file, ranges
 from curate.io.reader import BATCH_BYTES, Split, Unreadable
-from curate.io.streams import Broken, Source, compression, decompressed, fill, zstd_frames
+from curate.io.streams import Broken, Frame, Source, compression, decompressed, fill, zstd_frames
 
 HEAD = 4096  # bytes of an unreadable row that are kept
 BOM = b"\xef\xbb\xbf"
@@ -53,18 +53,23 @@ def line_splits(file: File, split_bytes: int) -> list[Split]:
             return whole
         if kind == "plain" and file.size > split_bytes:
             pieces = list(ranges(file.size, split_bytes))
-            return [Split(file.uri, file.path, (end if end > 0 else file.size) - start, file.fingerprint, start, end) for start, end in pieces]
+            return [
+                Split(file.uri, file.path, (end if end > 0 else file.size) - start, file.fingerprint, start, end) for start, end in pieces
+            ]
         if kind != "zstd" or not is_local(file.uri):
             return whole
         frames = zstd_frames(handle)
-    cuts = []
+    cuts: list[Frame] = []
     for frame in frames or []:
         if not cuts or frame.content_at - cuts[-1].content_at >= split_bytes:
             cuts.append(frame)
     if len(cuts) < 2:
         return whole
     ends = [*((c.start, c.content_at) for c in cuts[1:]), (file.size, -1)]
-    return [Split(file.uri, file.path, on_disk - c.start, file.fingerprint, c.content_at, end) for c, (on_disk, end) in zip(cuts, ends, strict=True)]
+    return [
+        Split(file.uri, file.path, on_disk - c.start, file.fingerprint, c.content_at, end)
+        for c, (on_disk, end) in zip(cuts, ends, strict=True)
+    ]
 
 
 def read_lines(split: Split, max_bytes: int, block_bytes: int = BATCH_BYTES) -> Iterator[LineBlock]:

@@ -61,7 +61,9 @@ class Reader(BaseModel):
 
     paths: tuple[str, ...] = Field(description="files, globs or folders; relative ones start at the recipe's folder")
     text: str = Field("text", description="field that holds the text")
-    id: str | None = Field(None, description="field that holds the id; default: the field 'id' where there is one, else derived from path and offset")
+    id: str | None = Field(
+        None, description="field that holds the id; default: the field 'id' where there is one, else derived from path and offset"
+    )
     source: str | None = Field(None, description="field that names the source; default: the data set's name")
     columns: Mapping[str, str] = Field({}, description="fields to keep as typed columns: name -> string, int, float, bool or timestamp")
     meta: bool = Field(True, description="keep all other fields as JSON text in the column 'meta'")

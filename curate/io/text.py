@@ -78,5 +78,12 @@ class TextReader(Reader):
         new_id = id_maker(dataset, path)
         ids = [new_id(offset) for offset in (block.base + block.start[rows]).tolist()]
         none = {name: pa.nulls(len(rows), kind) for name, kind in self.extra_columns().items()}
-        batch = batch_of(schema_of(self.columns), ids, text.take(pa.array(rows)), repeated(dataset, len(rows), pa.string()), repeated(NO_META, len(rows), pa.large_string()), none)
+        batch = batch_of(
+            schema_of(self.columns),
+            ids,
+            text.take(pa.array(rows)),
+            repeated(dataset, len(rows), pa.string()),
+            repeated(NO_META, len(rows), pa.large_string()),
+            none,
+        )
         yield from in_batches(batch, (*block.unreadable, *reports))

@@ -71,7 +71,15 @@ class _Writer:
 
     suffix: ClassVar[str]
 
-    def __init__(self, folder: Path, stem: str, schema: pa.Schema, metadata: Mapping[str, str], group_bytes: int = GROUP_BYTES, file_bytes: int = FILE_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stem: str,
+        schema: pa.Schema,
+        metadata: Mapping[str, str],
+        group_bytes: int = GROUP_BYTES,
+        file_bytes: int = FILE_BYTES,
+    ) -> None:
         self.folder, self.stem = folder, stem
         self.schema = schema.with_metadata({key: metadata[key] for key in sorted(metadata)} or None)
         self.file_bytes = file_bytes
@@ -123,7 +131,9 @@ class ParquetWriter(_Writer):
 
     def _begin(self, path: Path) -> None:
         small = [name for name in self.schema.names if name not in _LONG]
-        self._file = pq.ParquetWriter(path, self.schema, compression="zstd", compression_level=ZSTD_LEVEL, use_dictionary=small, write_statistics=small)
+        self._file = pq.ParquetWriter(
+            path, self.schema, compression="zstd", compression_level=ZSTD_LEVEL, use_dictionary=small, write_statistics=small
+        )
 
     def _unit(self, unit: pa.Table) -> None:
         assert self._file is not None

@@ -6,6 +6,8 @@ exact path in curate/io/jsonl.py. It must never take a row that `json.loads` ref
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import boolean, int64, types, uint8, uint64
 
@@ -21,11 +23,11 @@ ESCAPES = np.zeros(256, np.uint8)  # what the byte after a backslash stands for;
 for _name, _value in zip(b'"\\/bfnrtu', b'"\\/\b\f\n\r\tu', strict=True):
     ESCAPES[_name] = _value
 
-_PAIR = types.UniTuple(int64, 2)
+_PAIR = types.UniTuple(int64, 2)  # type: ignore[no-untyped-call]
 
 
 @kernel(int64(ro(uint8), int64, int64))
-def _hex4(data, at, end):
+def _hex4(data: Any, at: Any, end: Any) -> Any:
     """Value of four hexadecimal digits, or -1."""
     if at + 4 > end:
         return -1
@@ -43,7 +45,7 @@ def _hex4(data, at, end):
 
 
 @kernel(_PAIR(ro(uint8), int64, int64, rw(uint8), int64))
-def _copy_string(data, at, end, out, o):
+def _copy_string(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     """Copy a string as it is written, from its opening quote on. Returns (place after it, end of out), (-1, _) if refused."""
     out[o] = 34
     o += 1
@@ -70,7 +72,7 @@ def _copy_string(data, at, end, out, o):
 
 
 @kernel(_PAIR(ro(uint8), int64, int64, rw(uint8), int64))
-def _decode_string(data, at, end, out, o):
+def _decode_string(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     """Write the UTF-8 that a string stands for. Same result as _copy_string; lone surrogates are refused."""
     i = at + 1
     while i < end:
@@ -126,7 +128,7 @@ def _decode_string(data, at, end, out, o):
 
 
 @kernel(int64(ro(uint8), int64, int64))
-def _scalar(data, at, end):
+def _scalar(data: Any, at: Any, end: Any) -> Any:
     """Place after a number, true, false or null; -1 for anything else."""
     c = data[at]
     if c == 116 and at + 4 <= end:
@@ -165,7 +167,7 @@ def _scalar(data, at, end):
 
 
 @kernel(int64(ro(uint8), int64, int64))
-def _space(data, at, end):
+def _space(data: Any, at: Any, end: Any) -> Any:
     """Place of the first byte that is not JSON white space."""
     while at < end and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
         at += 1
@@ -173,16 +175,16 @@ def _space(data, at, end):
 
 
 @kernel(boolean(ro(uint8), int64, ro(uint8), int64, int64))
-def _same(data, at, other, other_at, size):
+def _same(data: Any, at: Any, other: Any, other_at: Any, size: Any) -> Any:
     """Whether two runs of bytes are equal."""
-    for i in range(size):
+    for i in range(size):  # noqa: SIM110  kernels have no generators
         if data[at + i] != other[other_at + i]:
             return False
     return True
 
 
 @kernel(_PAIR(ro(uint8), int64, int64, rw(uint8), int64))
-def _copy_value(data, at, end, out, o):
+def _copy_value(data: Any, at: Any, end: Any, out: Any, o: Any) -> Any:
     """Copy any value without the white space between its tokens. Same result as _copy_string."""
     kinds = uint64(0)  # bit 0: the innermost open bracket is an object
     depth = 0
@@ -254,7 +256,19 @@ def _copy_value(data, at, end, out, o):
 
 
 @kernel(types.void(ro(uint8), ro(int64), ro(uint8), ro(int64), int64, rw(uint8), rw(uint8), rw(int64), rw(uint8), rw(int64), rw(int64)))
-def scan_lines(data, start, names, name_at, keep_meta, status, text, text_at, meta, meta_at, spans):
+def scan_lines(
+    data: Any,
+    start: Any,
+    names: Any,
+    name_at: Any,
+    keep_meta: Any,
+    status: Any,
+    text: Any,
+    text_at: Any,
+    meta: Any,
+    meta_at: Any,
+    spans: Any,
+) -> Any:
     """Take apart n lines, each one JSON object.
 
     data: u8[nbytes], valid UTF-8 in all lines that are not preset as REFUSED; start: i64[n+1], line i is data[start[i]:start[i+1]]

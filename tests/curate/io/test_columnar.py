@@ -67,7 +67,10 @@ def test_bad_rows(path: Path) -> None:
     kind = write(path, table)
     rows, unreadable = read(kind, path, max_doc_bytes=49)
     assert [r["text"] for r in rows] == ["ok", "end"]
-    assert [(u.offset, u.error.split(":")[0], u.content) for u in unreadable] == [(1, "not UTF-8", b"\xff"), (2, "longer than max_doc_bytes = 49", b"x" * 50)]
+    assert [(u.offset, u.error.split(":")[0], u.content) for u in unreadable] == [
+        (1, "not UTF-8", b"\xff"),
+        (2, "longer than max_doc_bytes = 49", b"x" * 50),
+    ]
     assert [u.error for u in read(kind, path, id="k")[1]][-1] == "column 'k' is null, expected an id"
 
 
@@ -98,7 +101,7 @@ def test_truncated(path: Path) -> None:
 
 
 def test_meta_of_any_type(tmp_path: Path) -> None:
-    table = pa.table({"text": ["x"], "f": [float("nan")], "l": [[{"a": "q\"\n"}]], "u": pa.array([2**64 - 1], pa.uint64()), "none": [None]})
+    table = pa.table({"text": ["x"], "f": [float("nan")], "l": [[{"a": 'q"\n'}]], "u": pa.array([2**64 - 1], pa.uint64()), "none": [None]})
     rows, _ = read(write(tmp_path / "a.parquet", table), tmp_path / "a.parquet")
     assert json.loads(rows[0]["meta"]) == {"f": None, "l": [{"a": 'q"\n'}], "u": 2**64 - 1, "none": None}
     table = table.append_column("b", pa.array([b"\x00\xff"]))

@@ -51,7 +51,11 @@ def test_wrong_column_and_empty(tmp_path: Path) -> None:
     assert read(path) == ([], [])
 
 
-@given(st.lists(st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=8), st.text("a,\"\n ", max_size=8)), max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=8), st.text('a,"\n ', max_size=8)), max_size=6
+    )
+)
 @settings(max_examples=100, deadline=None)
 def test_what_csv_writes_is_read(tmp_path_factory: Any, rows: list[tuple[str, str]]) -> None:
     path = tmp_path_factory.getbasetemp() / "h.csv"

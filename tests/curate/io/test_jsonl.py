@@ -14,11 +14,11 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.jsonl import Number, read_jsonl
 
 from curate.errors import DataError
 from curate.io.jsonl import JsonlReader, slow_row
 from curate.io.reader import Unreadable, document_id
+from tests.reference.jsonl import Number, read_jsonl
 
 
 def read(path: Path, split_bytes: int = 1 << 30, **settings: Any) -> tuple[list[dict[str, Any]], list[Unreadable]]:
@@ -39,7 +39,7 @@ def same_as_json(path: Path, data: bytes, split_bytes: int = 1 << 30) -> None:
     assert [u.offset for u in unreadable] == bad
     assert [r["text"] for r in rows] == [d["text"] for d in documents]
     assert [r["id"] for r in rows] == [d["id"] if d["id"] is not None else document_id("data", path.name, d["offset"]) for d in documents]
-    exact = dict(parse_float=Number, parse_int=Number, parse_constant=pytest.fail)
+    exact: dict[str, Any] = {"parse_float": Number, "parse_int": Number, "parse_constant": pytest.fail}
     assert [json.loads(r["meta"], **exact) for r in rows] == [d["meta"] for d in documents]
 
 
@@ -50,7 +50,12 @@ JSON = st.recursive(
 )
 ROW = st.dictionaries(st.sampled_from(["text", "text", "id", "url", "n", "\u2028", "k\n"]), JSON, max_size=5)
 LINE = st.one_of(
-    st.builds(lambda row, ascii_, indent: json.dumps(row, ensure_ascii=ascii_, separators=indent).encode("utf-8", "surrogatepass"), ROW, st.booleans(), st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " :\r")])),
+    st.builds(
+        lambda row, ascii_, indent: json.dumps(row, ensure_ascii=ascii_, separators=indent).encode("utf-8", "surrogatepass"),
+        ROW,
+        st.booleans(),
+        st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " :\r")]),
+    ),
     st.binary(max_size=12).map(lambda b: b'{"text":"' + b + b'"}'),
     st.text('{}[]",:\\u0dD8trfnael-+.eE1 \t\r', max_size=16).map(lambda s: ('{"text":"a","x":' + s + "}").encode()),
 )
@@ -117,7 +122,11 @@ def test_odd_lines(tmp_path: Path, line: bytes) -> None:
 
 def test_meta_is_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(rb'{"b" : 1.50, "text":"x", "a": {"k" : [1, 2]}, "\u0061b": "\u00e9 y", "n": NaN}' + b"\n" + b'{"b" : 1.50, "text":"x", "a": {"k" : [1, 2]}}')
+    path.write_bytes(
+        rb'{"b" : 1.50, "text":"x", "a": {"k" : [1, 2]}, "\u0061b": "\u00e9 y", "n": NaN}'
+        + b"\n"
+        + b'{"b" : 1.50, "text":"x", "a": {"k" : [1, 2]}}'
+    )
     rows, _ = read(path)
     assert [r["meta"] for r in rows] == [r'{"b":1.50,"a":{"k":[1,2]},"\u0061b":"\u00e9 y","n":null}', '{"b":1.50,"a":{"k":[1,2]}}']
     assert [r["meta"] for r in read(path, meta=False)[0]] == ["{}", "{}"]
@@ -128,7 +137,7 @@ def test_meta_is_what_was_written(tmp_path: Path) -> None:
 def test_kernel_equals_slow_path(tmp_path_factory: pytest.TempPathFactory, line: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "k.jsonl"
     path.write_bytes(line)
-    rows, unreadable = read(path, source="url")
+    rows, _ = read(path, source="url")
     if rows and b"\n" not in line:
         slow = slow_row(line.removeprefix(b"\xef\xbb\xbf"), ["text", "id", "url"], True)
         assert (rows[0]["text"], rows[0]["meta"]) == (slow.text, slow.meta)
@@ -143,7 +152,10 @@ def test_columns_and_source(tmp_path: Path) -> None:
     )
     columns = {"s": "string", "i": "int", "f": "float", "b": "bool", "t": "timestamp"}
     rows, unreadable = read(path, columns=columns, source="src")
-    assert [(r["s"], r["i"], r["f"], r["b"], r["source"], r["meta"]) for r in rows] == [("x\ty", -7, 1000.0, True, "one", "{}"), (None, None, 2.0, None, "data", "{}")]
+    assert [(r["s"], r["i"], r["f"], r["b"], r["source"], r["meta"]) for r in rows] == [
+        ("x\ty", -7, 1000.0, True, "one", "{}"),
+        (None, None, 2.0, None, "data", "{}"),
+    ]
     assert [str(r["t"]) for r in rows] == ["2024-05-01 10:00:00+00:00", "2024-05-01 00:00:00+00:00"]
     assert [u.error.split(",")[0] for u in unreadable] == [
         "field 'i' is a number (1.5)",
@@ -289,7 +301,7 @@ def test_vanished_and_changed(tmp_path: Path) -> None:
 
 def test_settings() -> None:
     for wrong in ({"columns": {"a": "number"}}, {"columns": {"text": "string"}}, {"id": "text"}, {"max_doc_bytes": 0}):
-        with pytest.raises(ValueError, match="text|columns|max_doc_bytes"):
+        with pytest.raises(ValueError, match=r"text|columns|max_doc_bytes"):
             JsonlReader(paths=("a",), **wrong)
     assert JsonlReader(paths="a").paths == ("a",)
     assert JsonlReader(paths=("a",), columns={"n": "int"}).extra_columns() == {"n": pa.int64()}

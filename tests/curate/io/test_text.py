@@ -23,7 +23,9 @@ def read(path: Path, split_bytes: int = 1 << 30, **settings: Any) -> tuple[list[
 def test_document(tmp_path: Path, pack: Any) -> None:
     (tmp_path / "a.txt").write_bytes(pack("\ufeffone\r\ntwo\u2028é\x00\n".encode()))
     rows, unreadable = read(tmp_path)
-    assert [(r["text"], r["id"], r["source"], r["meta"]) for r in rows] == [("one\r\ntwo\u2028é\x00\n", document_id("data", "a.txt", 0), "data", "{}")]
+    assert [(r["text"], r["id"], r["source"], r["meta"]) for r in rows] == [
+        ("one\r\ntwo\u2028é\x00\n", document_id("data", "a.txt", 0), "data", "{}")
+    ]
     assert unreadable == []
 
 

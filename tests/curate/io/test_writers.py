@@ -17,7 +17,16 @@ from curate.io.jsonl import JsonlReader
 from curate.io.writers import JsonlWriter, ParquetWriter
 from curate.schema import DOCUMENT
 
-ROWS = [{"id": f"i{i}", "text": ('é"\n\x00\u2028 ' * (i % 17)), "source": "s", "meta": '{"k": %d,\n "x":"\\n"}' % i if i % 3 else "{}", "n": i or None} for i in range(300)]
+ROWS = [
+    {
+        "id": f"i{i}",
+        "text": ('é"\n\x00\u2028 ' * (i % 17)),
+        "source": "s",
+        "meta": f'{{"k": {i},\n "x":"\\n"}}' if i % 3 else "{}",
+        "n": i or None,
+    }
+    for i in range(300)
+]
 SCHEMA = DOCUMENT.append(pa.field("n", pa.int64()))
 BATCH = pa.RecordBatch.from_pylist(ROWS, schema=SCHEMA)
 
@@ -46,7 +55,9 @@ def test_parquet(tmp_path: Path) -> None:
     assert table.schema.metadata == {b"a": b"1", b"b": b"2"}
     assert pq.ParquetFile(paths[0]).metadata.num_row_groups > 1
     reader = ParquetReader(paths=tuple(map(str, paths)), columns={"n": "int"})
-    assert [row for s in reader.splits("/") for r in reader.read(s, "d") for row in r.batch.to_pylist()] == [{**r, "source": "d", "meta": r["meta"]} for r in _without_source(ROWS)]
+    assert [row for s in reader.splits("/") for r in reader.read(s, "d") for row in r.batch.to_pylist()] == [
+        {**r, "source": "d", "meta": r["meta"]} for r in _without_source(ROWS)
+    ]
 
 
 def _without_source(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
