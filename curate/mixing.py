@@ -43,7 +43,7 @@ class MixStage(BaseModel):
         min_length=1, max_length=4096, description="share of the tokens per source; they need not add up to one"
     )
     anneal: Literal["linear", "cosine"] | None = Field(
-        None, description="shares go from those of the stage before to `weights` over the length of this stage"
+        default=None, description="shares go from those of the stage before to `weights` over the length of this stage"
     )
 
 
@@ -58,7 +58,7 @@ class MixNode(Node):
     max_epochs: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         default_factory=dict, description="how often a source may be read; 1 where it is not named"
     )
-    packing: Literal["concat"] = Field("concat", description="concat: documents back to back, cut into windows")
+    packing: Literal["concat"] = Field(default="concat", description="concat: documents back to back, cut into windows")
 
     @model_validator(mode="after")
     def _check(self) -> MixNode:

@@ -38,11 +38,11 @@ class Tokenize(Step):
         description="a tokenizer node of the recipe, a tokenizer.json or its folder, or a name on the Hugging Face hub (name@revision)",
         json_schema_extra={"path": "optional"},
     )
-    eos: bool = Field(True, description="end every document with the EOS token")
-    bos: bool = Field(False, description="begin every document with the BOS token")
-    eos_token: str | None = Field(None, min_length=1, description="the EOS token, where the tokenizer does not say it")
-    bos_token: str | None = Field(None, min_length=1, description="the BOS token, where the tokenizer does not say it")
-    engine: Literal["auto", "tokenizers"] = Field("auto", description="tokenizers: leave the fast encoder out")
+    eos: bool = Field(default=True, description="end every document with the EOS token")
+    bos: bool = Field(default=False, description="begin every document with the BOS token")
+    eos_token: str | None = Field(default=None, min_length=1, description="the EOS token, where the tokenizer does not say it")
+    bos_token: str | None = Field(default=None, min_length=1, description="the BOS token, where the tokenizer does not say it")
+    engine: Literal["auto", "tokenizers"] = Field(default="auto", description="tokenizers: leave the fast encoder out")
 
     def adds(self) -> Mapping[str, pa.DataType]:
         return {"tokens": pa.large_list(pa.uint16()), "n_tokens": pa.int32()}

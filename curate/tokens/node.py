@@ -38,11 +38,11 @@ class TokenizerNode(Node):
 
     data: Name | Annotated[list[Name], Field(min_length=1)] = Field(description="dataset, or list of datasets, to learn from")
     vocab_size: int = Field(ge=2, le=4_000_000, description="ids, special tokens counted in")
-    algorithm: Algorithm = Field("bpe", description="bpe: byte-level; wordpiece: as in BERT, cased")
-    pretokenizer: Split | None = Field(None, description="split before merges, for bpe; gpt2 where it is not set")
-    special_tokens: list[Name] = Field(["<|endoftext|>"], max_length=10_000, description="the first is EOS")
-    min_frequency: int = Field(2, ge=1, le=1_000_000_000, description="how often a pair must occur to be merged")
-    max_bytes: int = Field(512_000_000, ge=1000, le=1 << 40, description="text to learn from; a sample above")
+    algorithm: Algorithm = Field(default="bpe", description="bpe: byte-level; wordpiece: as in BERT, cased")
+    pretokenizer: Split | None = Field(default=None, description="split before merges, for bpe; gpt2 where it is not set")
+    special_tokens: list[Name] = Field(default=["<|endoftext|>"], max_length=10_000, description="the first is EOS")
+    min_frequency: int = Field(default=2, ge=1, le=1_000_000_000, description="how often a pair must occur to be merged")
+    max_bytes: int = Field(default=512_000_000, ge=1000, le=1 << 40, description="text to learn from; a sample above")
 
     @model_validator(mode="after")
     def _check(self) -> TokenizerNode:

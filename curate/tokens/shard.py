@@ -131,9 +131,9 @@ class TokenShard:
                 "Tokenize both with one tokenizer."
             )
         self.batches: int = self._reader.num_record_batches
-        streams = [self.stream(number) for number in range(self.batches)]
-        self.starts = _running([len(s.tokens) for s in streams])
-        self._rows = _running([len(s.batch) for s in streams])
+        self._streams = [_stream(self._reader.get_batch(number)) for number in range(self.batches)]
+        self.starts = _running([len(s.tokens) for s in self._streams])
+        self._rows = _running([len(s.batch) for s in self._streams])
 
     @property
     def tokens(self) -> int:
@@ -146,18 +146,21 @@ class TokenShard:
 
     def stream(self, number: int) -> Stream:
         """Record batch `number` as flat arrays that lie in the mapped file."""
-        batch = self._reader.get_batch(number)
-        column = batch.column("tokens")
-        if not len(column):
-            return Stream(np.zeros(0, np.uint16), np.zeros(1, np.int64), batch)
-        offsets = np.frombuffer(column.buffers()[1], np.int64)[: len(column) + 1]
-        values = column.values.buffers()[1]
-        width = column.type.value_type.to_pandas_dtype()
-        return Stream(np.frombuffer(values, width)[: offsets[-1]] if values is not None else np.zeros(0, width), offsets, batch)
+        return self._streams[number]
 
     def close(self) -> None:
         """Give the map back; arrays taken from it stay valid as long as they are held."""
         self._map.close()
+
+
+def _stream(batch: pa.RecordBatch) -> Stream:
+    column = batch.column("tokens")
+    if not len(column):
+        return Stream(np.zeros(0, np.uint16), np.zeros(1, np.int64), batch)
+    offsets = np.frombuffer(column.buffers()[1], np.int64)[: len(column) + 1]
+    values = column.values.buffers()[1]
+    width = column.type.value_type.to_pandas_dtype()
+    return Stream(np.frombuffer(values, width)[: offsets[-1]] if values is not None else np.zeros(0, width), offsets, batch)
 
 
 def _running(sizes: list[int]) -> npt.NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def byte_fallback(path: Path) -> Path:
 KINDS = {"byte_bpe": byte_bpe, "unigram": unigram, "wordpiece": wordpiece, "byte_fallback": byte_fallback}
 
 
-def document_batch(texts: list[str | None], prefix: str = "d") -> pa.RecordBatch:
+def document_batch(texts: Sequence[str | None], prefix: str = "d") -> pa.RecordBatch:
     return pa.record_batch(
         {
             "id": pa.array([f"{prefix}{i}" for i in range(len(texts))], pa.string()),
@@ -108,5 +109,5 @@ def document_batch(texts: list[str | None], prefix: str = "d") -> pa.RecordBatch
     )
 
 
-def tokenized(path: Path, texts: list[str | None], prefix: str = "d", **settings: Any) -> pa.RecordBatch:
+def tokenized(path: Path, texts: Sequence[str | None], prefix: str = "d", **settings: Any) -> pa.RecordBatch:
     return outcomes(Tokenize(tokenizer=str(path), **settings), [document_batch(texts, prefix)])[0].batch

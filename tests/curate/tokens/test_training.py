@@ -86,7 +86,7 @@ def test_room_and_text_are_needed() -> None:
         train_tokenizer(TEXTS, vocab_size=3, algorithm="wordpiece")
     for algorithm in ("bpe", "wordpiece"):
         with pytest.raises(DataError, match="no text"):
-            train_tokenizer(["", ""], vocab_size=300, algorithm=algorithm)  # type: ignore[arg-type]
+            train_tokenizer(["", ""], vocab_size=300, algorithm=algorithm)
 
 
 @pytest.fixture
