@@ -81,12 +81,14 @@ class Announced:
 
     def run(self, job_path: str, tasks: Sequence[int], progress: Any, whole_machine: bool = False) -> None:
         """Compile kernels once, then run the tasks."""
+        from curate.kernels.cache import is_compiled, note_compiled
+
         warm_up = getattr(self._inner, "warm_up", None)
-        if not self._warm and warm_up is not None and not whole_machine and not kernels_compiled():
+        if not self._warm and warm_up is not None and not whole_machine and not is_compiled():
             if self._display is not None:
                 self._display.note("compiling kernels, once (about half a minute)")
             warm_up()
-            mark_kernels_compiled()
+            note_compiled()
         self._warm = self._warm or not whole_machine
         self._inner.run(job_path, tasks, progress, whole_machine)
 
@@ -95,30 +97,6 @@ class Announced:
 
     def __exit__(self, *error: Any) -> None:
         return None
-
-
-def kernels_compiled() -> bool:
-    """True where this version's kernels lie in the cache for this Python, numba and source."""
-    return _compiled_mark().exists()
-
-
-def mark_kernels_compiled() -> None:
-    """Note that they do."""
-    mark = _compiled_mark()
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-
-
-def _compiled_mark() -> Path:
-    import platform
-    from importlib.metadata import version
-
-    from curate.fingerprint import digest
-    from curate.kernels.cache import cache_folder
-
-    sources = sorted((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in (Path(__file__).parent / "kernels").glob("*.py"))
-    key = digest([str(Path(__file__).parent), sources, platform.python_version(), platform.processor(), version("numba")])
-    return cache_folder() / f"compiled-{key[:16]}"
 
 
 def run_folder(recipe: Recipe, out: str | os.PathLike[str] | None, sample: int | None) -> Path:

@@ -14,6 +14,7 @@ class WorkContext:
     def __init__(self, seed: int = 0, models: Mapping[str, str] | None = None) -> None:
         self.seed = seed
         self._models = dict(models or {})
+        self.bound: dict[str, Any] = {}  # what steps returned when the worker bound them, by place in the job
         self._words: dict[str, tuple[tuple[int, int, int], pa.Array, Any]] = {}
 
     def words(self, text: pa.LargeStringArray, split: str) -> Any:

@@ -6,6 +6,7 @@
     |   |-- DataError    ... mending the data
     |   |-- StepError    ... mending a step: it broke its contract
     |   `-- StoreError   ... mending the disk, or waiting for another run
+    |-- Interrupted      nothing; run again               (exit 130)
     `-- MissingDependency  install an extra or fetch a model (exit 2)
 
 Every message says what, where, got, expected and what to do next. Exceptions cross process borders as text, so each
@@ -60,6 +61,12 @@ class StepError(RunError):
 
 class StoreError(RunError):
     """The run folder can't be used: full, damaged, or held by another run."""
+
+
+class Interrupted(CurateError):
+    """Somebody pressed Ctrl-C. What was finished is kept."""
+
+    exit_code = 130
 
 
 class MissingDependency(CurateError):

@@ -15,9 +15,6 @@ def main() -> None:
     except CurateError as error:
         _say(f"curate: {error}" if "\n" not in str(error) else str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("curate: interrupted; run the same command to go on")
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)
 

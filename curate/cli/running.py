@@ -32,11 +32,15 @@ def run(
 
     from curate import api
     from curate.cli.display import make_display
+    from curate.errors import Interrupted
     from curate.report.funnel import print_summary
 
-    with make_display(quiet) as display:
-        result = api.run(recipe, out=out, only=only or (), set=set_ or (), sample=sample, workers=workers, executor=executor,
-                         plugins=plugin or (), display=display)  # fmt: skip
+    try:
+        with make_display(quiet) as display:
+            result = api.run(recipe, out=out, only=only or (), set=set_ or (), sample=sample, workers=workers, executor=executor,
+                             plugins=plugin or (), display=display)  # fmt: skip
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted; run the same command to go on") from error
     if not quiet:
         console = Console(stderr=as_json)
         print_summary(console, result.manifest, str(result.out), result.seconds, result.tasks["run"], result.tasks["reused"])

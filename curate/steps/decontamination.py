@@ -41,7 +41,9 @@ class Decontaminate(Step):
     origin: ClassVar[str] = "Brown et al. 2020 (GPT-3), appendix C: 13-grams; here any file of items and a share of n-grams"
     shorthand: ClassVar[str | None] = "against"
 
-    against: tuple[str, ...] = Field(min_length=1, description="benchmark files (.jsonl, .json, .txt, .parquet; .gz, .zst) or globs")
+    against: tuple[str, ...] = Field(
+        min_length=1, description="benchmark files (.jsonl, .json, .txt, .parquet; .gz, .zst) or globs", json_schema_extra={"path": True}
+    )
     fields: tuple[str, ...] | None = Field(None, min_length=1, description="fields that make an item's text; default: questions and prompts")
     ngram: int = Field(13, ge=3, le=200, description="words of an n-gram (characters in Chinese and Japanese)")
     min_item_words: int | None = Field(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,7 +129,7 @@ class Emit:
         phases = {p.name: p for p in step.phases()}
         phase = phases[spec["phase"]]
         self._columns = [*sorted(phase.columns), ROW]
-        self._function = cast(DocumentsFn, step.bind_phase(phase.name, ctx))
+        self._function = cast(DocumentsFn, _once(ctx, f"emit.{phase.name}", lambda: step.bind_phase(phase.name, ctx)))
         self._sides = {s["phase"]: Delivery(s, stages, index, phases[s["phase"]].schema).records for s in spec["sides"]}
         by = phase.key if phase.to == "key" else ROW if phase.to == "documents" else None
         self._writer = ExchangeWriter(scratch, phase.schema, spec["partitions"], by)
@@ -150,11 +151,21 @@ def _functions(job: dict[str, Any], stages: Path, index: int, ctx: WorkContext) 
         delivery = Delivery(spec, stages, index, step.phases()[-1].schema)
         names.append(step.name)
         functions.append(_apply_delivery(step, delivery))
-    for spec in job["steps"]:
-        step = make_step(spec)
-        names.append(step.name)
-        functions.append(step.bind(ctx))
+    for position, spec in enumerate(job["steps"]):
+        names.append(spec["name"])
+        functions.append(_once(ctx, f"step.{position}", partial(_bind, spec, ctx)))
     return names, functions
+
+
+def _bind(spec: dict[str, Any], ctx: WorkContext) -> StageFn:
+    return make_step(spec).bind(ctx)
+
+
+def _once(ctx: WorkContext, place: str, bind: Callable[[], Any]) -> Any:
+    """Bind a step for the first task of a stage that this process does, and keep it for the others: models load once."""
+    if place not in ctx.bound:
+        ctx.bound[place] = bind()
+    return ctx.bound[place]
 
 
 def _apply_delivery(step: CorpusStep, delivery: Delivery) -> StageFn:

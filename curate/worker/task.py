@@ -57,8 +57,7 @@ def execute(job_path: str, index: int, report: Report) -> dict[str, Any]:
 
 
 def _work(job: dict[str, Any], folder: StageFolder, index: int, scratch: Path, report: Report) -> dict[str, Any]:
-    models = {name: str(folder.path.parents[1] / where) for name, where in job.get("models", {}).items()}
-    ctx = WorkContext(seed=job["seed"], models=models)
+    ctx = _context(str(folder.job))
     if job["kind"] == "documents":
         from curate.worker.documents import run_documents
 
@@ -70,6 +69,14 @@ def _work(job: dict[str, Any], folder: StageFolder, index: int, scratch: Path, r
     from curate.worker.nodes import run_node
 
     return run_node(job, folder.path.parents[1], scratch, ctx, report)
+
+
+@lru_cache(maxsize=1)
+def _context(job_path: str) -> WorkContext:
+    """One context for all tasks of a stage that this process does."""
+    job = load_job(job_path)
+    run = Path(job_path).parents[2]
+    return WorkContext(seed=job["seed"], models={name: str(run / where) for name, where in job.get("models", {}).items()})
 
 
 def _describe_files(scratch: Path) -> list[dict[str, Any]]:
