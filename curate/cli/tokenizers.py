@@ -28,7 +28,7 @@ def train(
 ) -> None:
     """Train a tokenizer on files and write a Hugging Face tokenizer.json."""
     from curate.errors import RecipeError
-    from curate.tokens.training import train_from_files
+    from curate.tokens.from_files import train_from_files
 
     if out.exists() and not force:
         raise RecipeError(f"{out} exists. Choose another name, or --force to overwrite it.")

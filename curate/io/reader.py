@@ -67,7 +67,7 @@ class Reader(BaseModel):
     source: str | None = Field(None, description="field that names the source; default: the data set's name")
     columns: Mapping[str, str] = Field({}, description="fields to keep as typed columns: name -> string, int, float, bool or timestamp")
     meta: bool = Field(True, description="keep all other fields as JSON text in the column 'meta'")
-    max_doc_bytes: int = Field(32 << 20, gt=0, description="longer rows are quarantined, so that memory stays bounded")
+    max_doc_bytes: int = Field(16 << 20, gt=0, description="longer rows are quarantined, so that memory stays bounded")
 
     @field_validator("paths", mode="before")
     @classmethod

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from curate.errors import DataError
 from curate.node import Node, NodeInput, NodeResult, Progress
 from curate.step import Context
-from curate.tokens.training import Algorithm, Split, train_tokenizer
+from curate.tokens.training import REPRODUCIBLE, Algorithm, Split, train_tokenizer
 from curate.tokens.vocabulary import CONFIG, FILE
 
 NOTES = "training.json"
@@ -38,7 +38,7 @@ class TokenizerNode(Node):
 
     data: Name | Annotated[list[Name], Field(min_length=1)] = Field(description="dataset, or list of datasets, to learn from")
     vocab_size: int = Field(ge=2, le=4_000_000, description="ids, special tokens counted in")
-    algorithm: Algorithm = Field(default="bpe", description="bpe: byte-level; wordpiece: as in BERT, cased")
+    algorithm: Algorithm = Field(default="bpe", description="bpe: byte-level; wordpiece: as in BERT, cased; unigram: as in SentencePiece, slow, and not the same twice")
     pretokenizer: Split | None = Field(default=None, description="split before merges, for bpe; gpt2 where it is not set")
     special_tokens: list[Name] = Field(default=["<|endoftext|>"], max_length=10_000, description="the first is EOS")
     min_frequency: int = Field(default=2, ge=1, le=1_000_000_000, description="how often a pair must occur to be merged")
@@ -81,6 +81,7 @@ class TokenizerNode(Node):
             "bytes": texts.bytes,
             "share": texts.share,
             "tokenizers": installed("tokenizers"),
+            "reproducible": self.algorithm in REPRODUCIBLE,
         }
         (out / FILE).write_bytes(trained.content)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **({"eos_token": trained.eos} if trained.eos else {})}

@@ -2,7 +2,8 @@
 
 Its BPE trainer is reproducible (equal files from one and two threads). Its WordPiece trainer numbers the characters inside
 words in the order of a hash map, so every run breaks ties in another way: we give it that alphabet, sorted. Its Unigram
-trainer gave four vocabularies in four runs on one thread, which can't be helped from outside: it is left out.
+trainer gave four vocabularies in four runs on one thread, which can't be helped from outside: it is the one result of
+curate that a rerun from nothing does not repeat, and it says so. (Inside a run folder it is trained once and reused.)
 gigatoken's trainer is not used: its files have not been shown to be equal.
 """
 
@@ -15,13 +16,15 @@ from typing import Any, Literal, NamedTuple
 
 from curate.errors import DataError, RecipeError
 
-Algorithm = Literal["bpe", "wordpiece"]
+Algorithm = Literal["bpe", "wordpiece", "unigram"]
+REPRODUCIBLE = ("bpe", "wordpiece")
 Split = Literal["gpt2", "llama3", "qwen2"]
 
 # Splits of the published tokenizer.json files of Llama 3 and Qwen2.
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 UNKNOWN = "[UNK]"
+UNIGRAM_UNKNOWN = "<unk>"
 BYTES = 256
 
 
@@ -50,13 +53,14 @@ def train_tokenizer(
     Raises RecipeError where the vocabulary has no room, DataError where there is no text to learn from.
     """
     specials = list(dict.fromkeys(special_tokens))
-    tokenizer = (
-        _bpe(texts, vocab_size, pretokenizer, specials, min_frequency)
-        if algorithm == "bpe"
-        else _wordpiece(texts, vocab_size, specials, min_frequency)
-    )
+    if algorithm == "bpe":
+        tokenizer = _bpe(texts, vocab_size, pretokenizer, specials, min_frequency)
+    elif algorithm == "wordpiece":
+        tokenizer = _wordpiece(texts, vocab_size, specials, min_frequency)
+    else:
+        tokenizer = _unigram(texts, vocab_size, specials)
     config = json.loads(tokenizer.to_str())
-    config["added_tokens"] = [t for t in config["added_tokens"] if t["content"] in {*specials, UNKNOWN}]
+    config["added_tokens"] = [t for t in config["added_tokens"] if t["content"] in {*specials, UNKNOWN, UNIGRAM_UNKNOWN}]
     content = json.dumps(config, ensure_ascii=False, indent=1).encode() + b"\n"
     return Trained(content, tokenizer.get_vocab_size(), specials[0] if specials else None)
 
@@ -112,6 +116,19 @@ def _wordpiece(texts: Iterable[str | Sequence[str]], vocab_size: int, specials: 
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _unigram(texts: Iterable[str | Sequence[str]], vocab_size: int, specials: list[str]) -> Any:
+    """Kudo 2018, as SentencePiece's defaults have it: NFKC, words behind U+2581, pieces of at most 16 characters."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    first = [UNIGRAM_UNKNOWN, *(s for s in specials if s != UNIGRAM_UNKNOWN)]
+    trainer = trainers.UnigramTrainer(vocab_size=vocab_size, special_tokens=first, unk_token=UNIGRAM_UNKNOWN, show_progress=False)
+    tokenizer.train_from_iterator(_counted(texts), trainer)
     return tokenizer
 
 
