@@ -187,7 +187,7 @@ def forecast(recipe: Recipe, out: Path, only: tuple[str, ...] = ()) -> list[dict
             job = make_job(stage, plan, done)
             finished = load_done(job, store)
             ready = sum(store.stage(job.label, job.key).receipt(i) is not None for i in range(len(job.weights)))
-            entry |= {"tasks": len(job.weights), "bytes": sum(job.weights), "state": "done" if finished else f"{ready} of {len(job.weights)} tasks done"}
+            entry |= {"tasks": len(job.weights), "bytes": sum(job.weights), "state": "done" if finished else f"{ready}/{len(job.weights)}"}
             if finished:
                 done[stage.label] = finished
         entries.append(entry)

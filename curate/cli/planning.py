@@ -73,20 +73,27 @@ def estimates(recipe: Recipe, stages: list[dict[str, Any]]) -> dict[str, NodeInp
     return found
 
 
+def what_it_does(stage: dict[str, Any]) -> str:
+    """Steps by name; a phase that has a stage of its own is named by its label already."""
+    if stage["kind"] == "records" or (len(stage["steps"]) == 1 and stage["label"].endswith(stage["steps"][0])):
+        return ""
+    return ", ".join(stage["steps"]) or ("write" if stage["kind"] == "documents" else "")
+
+
 def plan_view(record: dict[str, Any]) -> RenderableType:
     """The plan for people."""
     table = Table(title=Text.assemble((record["recipe"], "bold"), f" -> {record['out']}"), title_justify="left", box=None, pad_edge=False)
-    for column in ("stage", "does"):
-        table.add_column(column, overflow="fold")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("does", overflow="fold", ratio=1)
     for column in ("tasks", "input"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for stage in record["stages"]:
-        does = ", ".join(stage["steps"]) or ("write" if stage["kind"] == "documents" else "")
+        does = what_it_does(stage)
         tasks = "" if stage["tasks"] is None else str(stage["tasks"])
         amount = "" if stage["bytes"] is None else size(stage["bytes"])
         style = "green" if stage["state"] == "done" else "dim" if stage["state"] == "open" else ""
-        state = "after the stages before it" if stage["state"] == "open" else stage["state"]
+        state = "later" if stage["state"] == "open" else stage["state"]
         table.add_row(stage["label"], does, tasks, amount, Text(state, style=style))
     parts: list[RenderableType] = [table]
     for name, lines in record["nodes"].items():

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 BAR_WIDTH = 18
+REASONS_SHOWN = 4
 
 
 def size(count: float) -> str:
@@ -42,15 +43,29 @@ def funnel_table(name: str, entry: Mapping[str, Any]) -> Table:
     table.add_column("dropped, by reason", style="dim", overflow="fold")
     first = max(1, entry["rows_in"] or 1)
     for line in entry["funnel"]:
-        reasons = sorted(line["dropped"].items(), key=lambda item: (-item[1], item[0]))
-        drops = ", ".join(f"{reason.partition('.')[2] or reason} {count:,}" for reason, count in reasons)
-        table.add_row(line["step"], f"{line['rows']:,}", bar(line["rows"] / first), size(line["bytes"]) if line["bytes"] else "", drops)
+        text = size(line["bytes"]) if line["bytes"] else ""
+        table.add_row(line["step"], f"{line['rows']:,}", bar(line["rows"] / first), text, drop_text(line["dropped"]))
     return table
+
+
+def drop_text(dropped: Mapping[str, int]) -> str:
+    """'too_short 791, few_letters 49, 3 other reasons 12': the commonest reasons; the manifest has them all."""
+    reasons = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
+    words = [f"{reason.partition('.')[2] or reason} {count:,}" for reason, count in reasons[:REASONS_SHOWN]]
+    rest = reasons[REASONS_SHOWN:]
+    if rest:
+        words.append(f"{len(rest)} other reasons {sum(count for _, count in rest):,}")
+    return ", ".join(words)
 
 
 def mix_lines(entry: Mapping[str, Any]) -> RenderableType:
     """What a mix says of itself."""
-    return Text("\n".join(entry["info"].get("table", [])))
+    return Text("\n".join(entry["info"].get("feasibility", [])))
+
+
+def plain_figure(value: Any) -> bool:
+    """Whether a value of a node's info reads well in one line."""
+    return isinstance(value, int | float | str) and not isinstance(value, bool) and len(str(value)) < 20
 
 
 def render(manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int, tasks_reused: int) -> Group:
@@ -63,7 +78,7 @@ def render(manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int
         else:
             parts += [Text.assemble((name, "bold"), f"  {entry['kind']}, {entry['tokens']:,} tokens"), mix_lines(entry)]
     for name, entry in manifest["models"].items():
-        figures = ", ".join(f"{k} {v}" for k, v in entry["info"].items() if isinstance(v, int | float | str))
+        figures = ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in entry["info"].items() if plain_figure(v))
         parts += [Text(""), Text.assemble((name, "bold"), f"  {entry['kind']}: {figures}")]
     parts += [Text(""), Text(f"{out}   {seconds:.1f} s, {tasks_run} tasks run, {tasks_reused} reused", style="green")]
     return Group(*parts)
