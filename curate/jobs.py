@@ -150,9 +150,8 @@ def _source(stage: Stage, plan: Plan, node: DatasetNode, done: dict[str, Done], 
     """(what the job says, what the key sees, input bytes of each task)."""
     if stage.base is not None:
         base = done[stage.base]
-        own = plan.stage(stage.base).node == stage.node
         weights = [sum(f["bytes"] for f in r["files"]) for r in base.receipts]
-        return {"kind": "shards" if own else "dataset", "stage": base.folder.path.name}, None, weights
+        return {"kind": plan.stage(stage.base).sink, "stage": base.folder.path.name}, None, weights
     assert node.reader is not None
     reader = node.reader
     folder = plan.recipe.folder

@@ -78,11 +78,13 @@ def make_plan(recipe: Recipe, only: tuple[str, ...] = ()) -> Plan:
     order = _order(recipe, only)
     stages: list[Stage] = []
     final: dict[str, str] = {}
+    documents: dict[str, str] = {}  # node -> the stage that others read its documents from
     for name in order:
         node = recipe.nodes[name]
-        made = _dataset_stages(node, recipe, final) if isinstance(node, DatasetNode) else [_node_stage(node, final)]
+        made = _dataset_stages(node, recipe, final, documents) if isinstance(node, DatasetNode) else [_node_stage(node, final)]
         stages.extend(made)
         final[name] = made[-1].label
+        documents[name] = made[-2].label if _foreign_form(node) and len(made) > 1 else made[-1].label
     return Plan(recipe, tuple(stages), final)
 
 
@@ -111,6 +113,11 @@ def _order(recipe: Recipe, only: tuple[str, ...]) -> list[str]:
     for name in only or tuple(recipe.nodes):
         visit(name)
     return done
+
+
+def _foreign_form(node: DatasetNode | SpecialNode) -> bool:
+    """True where a dataset's parts are in a form that is for others: its own readers take the shards it is written from."""
+    return isinstance(node, DatasetNode) and node.write.format != "parquet"
 
 
 def _node_stage(node: SpecialNode, final: dict[str, str]) -> Stage:
@@ -170,8 +177,8 @@ class _Chain:
         self.deliveries.append(Delivery(last, step))
 
 
-def _dataset_stages(node: DatasetNode, recipe: Recipe, final: dict[str, str]) -> list[Stage]:
-    chain = _Chain(node, recipe, final, final[node.upstream] if node.upstream else None)
+def _dataset_stages(node: DatasetNode, recipe: Recipe, final: dict[str, str], documents: dict[str, str]) -> list[Stage]:
+    chain = _Chain(node, recipe, final, documents[node.upstream] if node.upstream else None)
     names: list[str] = []
     for step in node.steps:
         names.append(step.name)
@@ -182,5 +189,7 @@ def _dataset_stages(node: DatasetNode, recipe: Recipe, final: dict[str, str]) ->
             chain.pending.append(step)
             if step.checkpoint:
                 chain.cut()
+    if _foreign_form(node) and any(isinstance(n, DatasetNode) and n.upstream == node.name for n in recipe.nodes.values()):
+        chain.cut()
     chain.documents(f"{node.name}.out", steps=tuple(chain.pending), sink="dataset")
     return chain.stages

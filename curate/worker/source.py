@@ -94,6 +94,10 @@ def _read_shard(stage: Path, index: int) -> Iterator[pa.RecordBatch]:
         yield file.get_batch(number)
 
 
+def _open_arrow(path: Path) -> pa.ipc.RecordBatchFileReader:
+    return pa.ipc.open_file(pa.memory_map(str(path)))
+
+
 def part_paths(stage: Path, index: int) -> list[Path]:
     """Data files that a task of a final stage wrote, in order."""
     folder = StageFolder(stage)
@@ -108,6 +112,8 @@ def _dataset_schema(stage: Path) -> pa.Schema:
     while (receipt := folder.receipt(index)) is not None:
         parts = part_paths(stage, index)
         if parts:
+            if parts[0].suffix == ".arrow":
+                return _open_arrow(parts[0]).schema  # its metadata names the tokenizer
             return pq.read_schema(parts[0]).remove_metadata()
         if receipt.get("schema"):
             break
@@ -117,6 +123,11 @@ def _dataset_schema(stage: Path) -> pa.Schema:
 
 def _read_dataset(stage: Path, index: int) -> Iterator[tuple[str, Rows]]:
     for path in part_paths(stage, index):
+        if path.suffix == ".arrow":
+            shard = _open_arrow(path)
+            for number in range(shard.num_record_batches):
+                yield path.name, Rows(shard.get_batch(number))
+            continue
         file = pq.ParquetFile(path, memory_map=True)
         for batch in file.iter_batches(batch_size=PARQUET_BATCH_ROWS):
             yield path.name, Rows(batch.replace_schema_metadata(None))

@@ -175,3 +175,33 @@ def test_wrong_only_and_executor_are_recipe_errors(case: tuple[Path, Path, dict[
     with pytest.raises(RecipeError, match="--executor 'rai' is unknown. Did you mean 'ray'"):
         toolkit.run(recipe, out=tmp_path / "x", plugins=[PLUGIN], executor="rai")
     assert not (tmp_path / "x").exists()
+
+
+def test_datasets_feed_each_other_in_every_form(tmp_path: Path) -> None:
+    """jsonl-written and token datasets can be read by `from`, and a mix reads what comes of them."""
+    from curate.loader import open_mix
+
+    write_inputs(tmp_path, files=1, rows=2000)
+    (tmp_path / "chain.yaml").write_text(
+        "name: chain\n"
+        "datasets:\n"
+        '  a: {read: {jsonl: "in0.jsonl"}, steps: [dedup_exact], write: {format: jsonl}}\n'
+        "  b: {from: a, steps: [dedup_minhash]}\n"
+        "  t: {from: b, steps: [{tokenize: {tokenizer: tok}}]}\n"
+        "  half: {from: t, steps: [{sample: {fraction: 0.5}}]}\n"
+        "  m: {mix: {seq_len: 16, stages: [{tokens: 1k, weights: {t: 0.5, half: 0.5}}]}}\n"
+        "models:\n"
+        "  tok: {train: tokenizer, data: b, vocab_size: 300}\n"
+    )
+    result = toolkit.run(tmp_path / "chain.yaml", out=tmp_path / "out", workers=2)
+    figures_of = {name: dataset.figures for name, dataset in result.datasets.items()}
+    assert figures_of["b"]["rows_in"] == figures_of["a"]["rows_out"] < 2000
+    assert figures_of["t"]["rows_out"] == figures_of["b"]["rows_out"] > figures_of["half"]["rows_out"] > 0
+    assert sorted(p.name for p in (tmp_path / "out" / "a").glob("part-*")) == ["part-00000.jsonl.zst"]
+    again = tmp_path / "again.yaml"
+    again.write_text('name: again\nread: {jsonl: "out/a/part-*.jsonl.zst", source: source}\nsteps: []\n')
+    reread = toolkit.run(again, out=tmp_path / "reread", workers=1)["again"].table()
+    assert reread.num_rows == figures_of["a"]["rows_out"]
+    mix = open_mix(tmp_path / "out" / "m")
+    assert len(mix.window(0)) == 16
+    assert {span.source for k in range(4) for span in mix.trace(k)}
