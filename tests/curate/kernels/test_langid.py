@@ -1,0 +1,140 @@
+"""The fastText kernel: equal to fastText on made-up models and the shipped one, to its naive twin, and to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fasttext
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.fasttext_model import BadModel, parse
+from curate.kernels.langid import Identifier
+from curate.kernels.strings import views
+from curate.steps.languages import LID_176, lid_176_path
+from tests.reference import langid as naive
+
+WORDS = ["the", "</s>", "na\u00efve", "\u4e2d\u6587", "a", "\U0001f600"]
+KINDS: dict[str, dict[str, Any]] = {
+    "dense tree": {},
+    "dense softmax": {"loss": 3},
+    "quantised tree": {"quantised": True, "kept": 120},
+    "quantised softmax, odd dim": {"quantised": True, "kept": 60, "dim": 7, "loss": 3},
+    "nothing kept": {"quantised": True, "kept": 0},
+    "single characters": {"shortest": 1, "longest": 3, "dim": 16},
+    "words only": {"shortest": 0, "longest": 0},
+    "two labels": {"n_labels": 2},
+}
+TEXTS = [
+    "the cat", "a", "na\u00efve the \u4e2d\u6587 \U0001f600 x", "<x> >< <<", "w" * 31, "w" * 32, "w" * 33, "\u0432" * 16, "\u0432" * 17, "\u4e2d" * 300,
+    "tab\tvt\vff\fcr\rnul\x00end", "__label__x the", "__label__", "__label", "</s", "</s>x", "same same same", "\x1c\x85\u3000 odd spaces", "\x7f\x01",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def lid() -> Identifier:
+    return Identifier(parse(lid_176_path().read_bytes()))
+
+
+def run(identifier: Identifier, texts: list[str]) -> list[tuple[int, float]]:
+    label, score = identifier(*views(pa.array(texts, pa.large_string())))
+    return list(zip(label.tolist(), score.tolist(), strict=True))
+
+
+def fasttext_says(model: Any, text: str) -> tuple[str, float]:
+    score, label = model.f.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict")[0]
+    return label, score
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_fasttext_on_any_kind_of_model(kind: str, tmp_path: Path) -> None:
+    raw = naive.made_up(WORDS, **{"n_labels": 9, **KINDS[kind]})
+    path = tmp_path / "model.bin"
+    path.write_bytes(raw)
+    public, model = fasttext.load_model(str(path)), parse(raw)
+    for text, (label, score) in zip(TEXTS, run(Identifier(model), TEXTS), strict=True):
+        expected, probability = fasttext_says(public, text)
+        assert "__label__" + model.labels[label] == expected, text
+        assert abs(score - probability) < 2e-6, text
+
+
+def test_knows_the_codes_of_the_shipped_model(lid: Identifier) -> None:
+    assert lid.labels == tuple(LID_176.split())
+
+
+def test_exact_values_on_the_shipped_model(lid: Identifier) -> None:
+    texts = ["This is plain English text.", "Dies ist ein deutscher Satz.", "\u3053\u308c\u306f\u65e5\u672c\u8a9e\u3067\u3059\u3002", "", " \n\t", "42"]
+    public = fasttext.load_model(str(lid_176_path()))
+    for text, (label, score) in zip(texts, run(lid, texts), strict=True):
+        if not text.strip():
+            assert (label, score) == (-1, 0.0)
+        else:
+            expected, probability = fasttext_says(public, text)
+            assert "__label__" + lid.labels[label] == expected and abs(score - probability) < 1e-6
+    assert [lid.labels[label] for label, _ in run(lid, texts[:3])] == ["en", "de", "ja"]
+
+
+def test_end_mark_is_skipped_where_fasttext_stops(lid: Identifier) -> None:
+    with_mark, without = run(lid, ["This is </s> plain English text.", "This is plain English text."])
+    assert with_mark == without
+
+
+alphabet = st.sampled_from([*"abe <>_\n\t", "\x00", "\u00e9", "\u0436", "\u4e2d", "\U0001f600", "the", "</s>", "__label__", "w" * 30])
+documents = st.lists(st.lists(alphabet, max_size=40).map("".join), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(documents, st.sampled_from(sorted(KINDS)))
+@example(["the", "", "a"], "two labels")
+def test_equals_naive_twin(texts: list[str], kind: str) -> None:
+    model = parse(naive.made_up(WORDS, **{"n_labels": 9, **KINDS[kind]}))
+    for text, (label, score) in zip(texts, run(Identifier(model), texts), strict=True):
+        expected, probability = naive.predict(model, text)
+        assert label == expected or abs(score - probability) < 1e-6
+        assert abs(score - probability) < 1e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents, st.integers(0, 5))
+def test_memory_batches_and_slices_change_no_bit(texts: list[str], cut: int) -> None:
+    model = parse(naive.made_up(WORDS, 9))
+    expected = run(Identifier(model), texts)
+    busy = Identifier(model, slots=2)
+    assert run(busy, texts) == expected and run(busy, texts[::-1])[::-1] == expected
+    warm = Identifier(model)
+    run(warm, texts)
+    assert run(warm, texts) == expected
+    column = pa.array(texts, pa.large_string())
+    parts = [warm(*views(part)) for part in (column[:cut], column[cut:])]
+    assert [x for label, score in parts for x in zip(label.tolist(), score.tolist(), strict=True)] == expected
+
+
+def test_hostile_texts_cost_no_more_than_their_size(lid: Identifier) -> None:
+    for text in ("a" * 1_000_000, "\u4e2d" * 333_333, "a " * 500_000, "<" * 1_000_000, "\U0001f600" * 250_000):
+        ((label, score),) = run(lid, [text])
+        assert label >= 0 and 0 < score <= 1.0001
+
+
+def test_refuses_what_it_cannot_run() -> None:
+    good = naive.made_up(WORDS, 4)
+    with pytest.raises(BadModel, match="magic"):
+        parse(b"not a model at all")
+    with pytest.raises(BadModel, match="too early"):
+        parse(good[:-5])
+    with pytest.raises(BadModel, match="loss 2"):
+        parse(naive.made_up(WORDS, 4, loss=2))
+    for cut in range(8, len(good), 997):
+        with pytest.raises(BadModel):
+            parse(good[:cut])
+
+
+def test_padding_for_vector_lanes_changes_nothing() -> None:
+    model = parse(naive.made_up(WORDS, 5, dim=13))
+    assert model.weights.shape[1] == 13
+    label, score = run(Identifier(model), ["the cat"])[0]
+    assert (label, pytest.approx(score, abs=1e-6)) == naive.predict(model, "the cat")
+    assert np.float32(score) == score
