@@ -51,8 +51,9 @@ def funnel_table(name: str, entry: Mapping[str, Any]) -> Table:
 def drop_text(dropped: Mapping[str, int]) -> str:
     """'too_short 791, few_letters 49, 3 other reasons 12': the commonest reasons; the manifest has them all."""
     reasons = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
-    words = [f"{reason.partition('.')[2] or reason} {count:,}" for reason, count in reasons[:REASONS_SHOWN]]
-    rest = reasons[REASONS_SHOWN:]
+    shown = REASONS_SHOWN if len(reasons) > REASONS_SHOWN + 1 else len(reasons)
+    words = [f"{reason.partition('.')[2] or reason} {count:,}" for reason, count in reasons[:shown]]
+    rest = reasons[shown:]
     if rest:
         words.append(f"{len(rest)} other reasons {sum(count for _, count in rest):,}")
     return ", ".join(words)
