@@ -1,9 +1,9 @@
 """From raw text to training data: one declarative recipe, every document accounted for.
 
-    import curate
-    result = curate.run("pipelines/quickstart.yaml")
-    table = result["docs"].table()
-    kept = curate.steps.gopher_quality(table, min_words=20)
+import curate
+result = curate.run("pipelines/quickstart.yaml")
+table = result["docs"].table()
+kept = curate.steps.gopher_quality(table, min_words=20)
 """
 
 from __future__ import annotations

@@ -23,7 +23,13 @@ def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": name, "key": last.key, "digest": last.digest}
     if isinstance(node, SpecialNode):
         result = last.receipts[0]["result"]
-        entry |= {"kind": node.kind, "files": _files(last), "tokens": result["tokens"], "rows_out": result["rows_out"], "info": result["info"]}
+        entry |= {
+            "kind": node.kind,
+            "files": _files(last),
+            "tokens": result["tokens"],
+            "rows_out": result["rows_out"],
+            "info": result["info"],
+        }
         return entry if node.node.is_model else {**_empty_ledger(), **entry}
     entry |= dataset_ledger(plan, name, done)
     entry |= {"kind": "dataset", "from": node.upstream, "files": _files(last)}
@@ -46,7 +52,9 @@ def dataset_ledger(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, An
             total |= {"rows_in": came, "bytes_in": sum(b["bytes_in"] for b in books)}
             total["funnel"].append({"step": "read", "rows": came, "bytes": total["bytes_in"], "dropped": {}})
         elif came != rows:
-            raise StepError(f"{stage.label} read {came} documents of {rows} that the stage before wrote. Delete {stage.folder.path} and run again.")
+            raise StepError(
+                f"{stage.label} read {came} documents of {rows} that the stage before wrote. Delete {stage.folder.path} and run again."
+            )
         rows = sum(b["rows_out"] for b in books)
         _add_stage(total, books)
     quarantined = sum(total["quarantine"].values())

@@ -207,7 +207,7 @@ class Builder:
 
     def _reader(self, item: Item, draft: Draft) -> Reader | None:
         if not item.is_mapping:
-            self.problems.add(item.mark, f"read must be a mapping such as {{jsonl: \"data/*.jsonl.zst\"}}, got {shown(item.plain())}.")
+            self.problems.add(item.mark, f'read must be a mapping such as {{jsonl: "data/*.jsonl.zst"}}, got {shown(item.plain())}.')
             return None
         name = self._reader_name(item)
         cls = self.scope.load("readers", name, item.key_mark(name)) if name else None

@@ -121,7 +121,9 @@ def _run_stage(job: Job, store: Store, executor: Executor, display: Display, out
     finished = load_done(job, store)
     if finished is None:
         missing = [i for i in range(len(job.weights)) if folder.receipt(i) is None]
-        raise DataError(f"{len(missing)} tasks of {job.label} ended without a receipt, the first is {missing[0]}. Run the same command again.")
+        raise DataError(
+            f"{len(missing)} tasks of {job.label} ended without a receipt, the first is {missing[0]}. Run the same command again."
+        )
     shutil.rmtree(folder.path / "tmp", ignore_errors=True)
     return finished
 

@@ -25,7 +25,22 @@ ALLOWED = {
     "tokens": {"tokens", "registry", "node", "step", "schema", "errors", "kernels", "io", "context"},
     "store": {"errors"},
     "executors": {"executors", "errors", "worker", "kernels"},
-    "worker": {"worker", "tokens", "apply", "context", "errors", "exchange", "fingerprint", "io", "node", "plugins", "registry", "schema", "step", "store"},
+    "worker": {
+        "worker",
+        "tokens",
+        "apply",
+        "context",
+        "errors",
+        "exchange",
+        "fingerprint",
+        "io",
+        "node",
+        "plugins",
+        "registry",
+        "schema",
+        "step",
+        "store",
+    },
     "plan": {"errors", "recipe", "step"},
 }
 

@@ -62,7 +62,10 @@ def test_web_recipes(crawl: Path, recipe: str, language: str) -> None:
 
 def balanced(entry: dict[str, Any]) -> None:
     if entry["rows_in"] is not None:
-        assert entry["rows_in"] + entry["created"] == entry["rows_out"] + sum(entry["dropped"].values()) + entry["merged"] + entry["quarantined"]
+        assert (
+            entry["rows_in"] + entry["created"]
+            == entry["rows_out"] + sum(entry["dropped"].values()) + entry["merged"] + entry["quarantined"]
+        )
 
 
 def test_quickstart(tmp_path: Path) -> None:

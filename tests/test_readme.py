@@ -27,10 +27,14 @@ def crawl(tmp_path: Path) -> Path:
     make = random.Random(2)
     (tmp_path / "crawl").mkdir()
     (tmp_path / "benchmarks").mkdir()
-    rows = [{"doc_id": str(i), "text": " ".join(make.choices(WORDS, k=80)), "content": " ".join(make.choices(WORDS, k=80))} for i in range(200)]
+    rows = [
+        {"doc_id": str(i), "text": " ".join(make.choices(WORDS, k=80)), "content": " ".join(make.choices(WORDS, k=80))} for i in range(200)
+    ]
     body = "".join(json.dumps(r) + "\n" for r in rows).encode()
     (tmp_path / "crawl" / "a.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(body))
-    (tmp_path / "benchmarks" / "b.jsonl").write_text('{"question": "one two three four five six seven eight nine ten eleven twelve thirteen"}\n')
+    (tmp_path / "benchmarks" / "b.jsonl").write_text(
+        '{"question": "one two three four five six seven eight nine ten eleven twelve thirteen"}\n'
+    )
     return tmp_path
 
 

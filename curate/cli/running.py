@@ -10,8 +10,12 @@ import typer
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results. Default: runs/<recipe name>.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a value: datasets.web.steps.language.min_score=0.8", metavar="K=V")]
-PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="Python file with steps of your own. It is run: only files you trust.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a value: datasets.web.steps.language.min_score=0.8", metavar="K=V")
+]
+PluginOption = Annotated[
+    list[str] | None, typer.Option("--plugin", help="Python file with steps of your own. It is run: only files you trust.")
+]
 OnlyOption = Annotated[list[str] | None, typer.Option("--only", help="Only this dataset or model and what it needs.")]
 
 

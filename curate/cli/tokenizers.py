@@ -32,5 +32,7 @@ def train(
 
     if out.exists() and not force:
         raise RecipeError(f"{out} exists. Choose another name, or --force to overwrite it.")
-    info = train_from_files(inputs, out, vocab_size=vocab_size, algorithm=algorithm, text=text, special_tokens=special or None, max_bytes=max_mb * 1_000_000)
+    info = train_from_files(
+        inputs, out, vocab_size=vocab_size, algorithm=algorithm, text=text, special_tokens=special or None, max_bytes=max_mb * 1_000_000
+    )
     typer.echo(f"wrote {out}: {info['vocab_size']:,} entries from {info['bytes']:,} bytes of text")

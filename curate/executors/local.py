@@ -82,7 +82,9 @@ class LocalExecutor:
                         if worker.process.poll() is not None or worker not in [*self._pool, *extra]:
                             deaths[task] += 1
                             if deaths[task] > MAX_DEATHS:
-                                raise RunError(f"Task {task} of {job_path} killed its process {MAX_DEATHS} times. Look at the memory of this machine.")
+                                raise RunError(
+                                    f"Task {task} of {job_path} killed its process {MAX_DEATHS} times. Look at the memory of this machine."
+                                )
                             waiting.appendleft(task)
                             if whole_machine:
                                 extra[0] = _Worker(wide=True)

@@ -18,8 +18,8 @@ from curate.kernels.cache import cache_folder
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
-import numba  # noqa: E402  the cache folder must be set before numba reads its configuration
-from numba import types as types  # noqa: E402
+import numba
+from numba import types as types
 
 if not getattr(numba.config, "CACHE_DIR", ""):  # numba was imported by somebody else first
     setattr(numba.config, "CACHE_DIR", os.environ["NUMBA_CACHE_DIR"])  # noqa: B010  numba makes its settings at run time

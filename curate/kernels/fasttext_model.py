@@ -123,7 +123,9 @@ def parse(raw: bytes) -> FastTextModel:
 def _check(weights: F32, output: F32, dim: int, n_words: int, n_labels: int, buckets: int, n_pruned: int) -> None:
     rows = n_words + (n_pruned if n_pruned >= 0 else buckets)
     if n_labels < 1 or weights.shape != (rows, dim) or output.shape != (n_labels, dim):
-        raise BadModel(f"fastText model: matrices of shape {weights.shape} and {output.shape}, expected {(rows, dim)} and {(n_labels, dim)}")
+        raise BadModel(
+            f"fastText model: matrices of shape {weights.shape} and {output.shape}, expected {(rows, dim)} and {(n_labels, dim)}"
+        )
 
 
 def _matrix(file: _Bytes, quantised: bool) -> F32:

@@ -69,7 +69,6 @@ def _add_listed(into: Any, to: Any, rows: Any, listed: Any, count: Any, dim: Any
         into[i + _4], into[i + _5], into[i + _6], into[i + _7] = a4, a5, a6, a7
 
 
-
 @leaf
 def _hashed(h: Any, b: Any) -> Any:
     """One byte of fastText's hash: FNV-1a in 32 bits (wraps around), the byte sign-extended."""
@@ -116,7 +115,14 @@ def pool(
     scratch u64[SCRATCH]; total f64[n * D]: written; n_rows i64[n]: number of vectors summed, 0 for a document without words
     Linear in the number of bytes: each character starts at most (longest n-gram) n-grams.
     """
-    n_words, buckets, shortest, longest, end_row, dim = settings[0], np.uint32(settings[1]), settings[2], settings[3], settings[4], settings[6]
+    n_words, buckets, shortest, longest, end_row, dim = (
+        settings[0],
+        np.uint32(settings[1]),
+        settings[2],
+        settings[3],
+        settings[4],
+        settings[6],
+    )
     pruned = settings[5] != _0
     n_slots = np.uint64(counts.shape[0] - 1)
     slot_mask = n_slots - _1

@@ -43,7 +43,8 @@ _FIRST_COMBINING = 0x300  # no character below it changes under NFC or combines 
 
 
 @kernel(
-    types.void(ro(types.uint8), ro(types.int64), ro(types.uint8), ro(types.uint64), ro(types.uint64), ro(types.uint8), rw(types.uint8)), allocates=False
+    types.void(ro(types.uint8), ro(types.int64), ro(types.uint8), ro(types.uint64), ro(types.uint64), ro(types.uint8), rw(types.uint8)),
+    allocates=False,
 )
 def scan(data: Any, offsets: Any, kind: Any, begins: Any, ends: Any, blocks: Any, out: Any) -> None:
     """Write the flags of each document.
@@ -274,7 +275,13 @@ def composing_blocks() -> U8:
     """
     blocks = np.zeros((sys.maxunicode + 1) >> 4, np.uint8)
     blocks[0x1161 >> 4 : (0x11C2 >> 4) + 1] = 1  # vowels and final consonants of Hangul join what stands before them
-    for code in [*range(_FIRST_COMBINING, 0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 0xD800), *range(0xF900, 0x20000), *range(0x2F800, 0x2FA20)]:
+    for code in [
+        *range(_FIRST_COMBINING, 0x3400),
+        *range(0xA000, 0xAC00),
+        *range(0xD7A4, 0xD800),
+        *range(0xF900, 0x20000),
+        *range(0x2F800, 0x2FA20),
+    ]:
         char = chr(code)
         parts = unicodedata.decomposition(char)
         if unicodedata.combining(char) or (parts and not unicodedata.is_normalized("NFC", char)):

@@ -44,7 +44,9 @@ class Decontaminate(Step):
     against: tuple[str, ...] = Field(
         min_length=1, description="benchmark files (.jsonl, .json, .txt, .parquet; .gz, .zst) or globs", json_schema_extra={"path": True}
     )
-    fields: tuple[str, ...] | None = Field(None, min_length=1, description="fields that make an item's text; default: questions and prompts")
+    fields: tuple[str, ...] | None = Field(
+        None, min_length=1, description="fields that make an item's text; default: questions and prompts"
+    )
     ngram: int = Field(13, ge=3, le=200, description="words of an n-gram (characters in Chinese and Japanese)")
     min_item_words: int | None = Field(
         8, ge=3, le=200, description="items shorter than `ngram` match as a whole from this many words on; null: never"

@@ -76,7 +76,9 @@ class Filter(Step):
             except pl.exceptions.PolarsError as error:
                 raise StepError(f"filter: {self.where!r} can't be computed: {str(error).splitlines()[0]}") from error
             if result.dtype != pl.Boolean or len(result) != len(batch):
-                raise StepError(f"filter: {self.where!r} must be true or false for each document, got {len(result)} values of {result.dtype}")
+                raise StepError(
+                    f"filter: {self.where!r} must be true or false for each document, got {len(result)} values of {result.dtype}"
+                )
             keep = pc.fill_null(result.to_arrow(), False)
             reason = pc.if_else(keep, pa.scalar(None, pa.string()), "filter.false")
             if self.mode == "annotate":

@@ -47,7 +47,9 @@ class FineWeb(Step):
     allow_no_terminal_punctuation: bool = Field(False, description="keep documents where no line ends in terminal punctuation at all")
     max_short_lines: float | None = Field(0.67, ge=0, le=1, description="largest share of short lines; null: no bound")
     short_line_chars: int = Field(30, ge=0, le=1_000_000, description="lines of at most that many characters are short")
-    max_duplicate_line_chars: float | None = Field(0.01, ge=0, le=1, description="largest share of characters in repeated lines; null: no bound")
+    max_duplicate_line_chars: float | None = Field(
+        0.01, ge=0, le=1, description="largest share of characters in repeated lines; null: no bound"
+    )
     max_newlines_per_word: float | None = Field(0.3, ge=0, le=1e9, description="most newlines per word; null: no bound")
 
     def adds(self) -> Mapping[str, pa.DataType]:

@@ -50,7 +50,9 @@ class Language(Step):
     origin: ClassVar[str] = "Joulin et al. 2016 (arXiv:1607.01759), lid.176; bound of FineWeb (arXiv:2406.17557), section 3.3"
     shorthand: ClassVar[str | None] = "keep"
 
-    keep: tuple[str, ...] | None = Field(None, description="codes of the languages to keep, such as [en, de]; null: keep all, only add columns")
+    keep: tuple[str, ...] | None = Field(
+        None, description="codes of the languages to keep, such as [en, de]; null: keep all, only add columns"
+    )
     min_score: float | None = Field(_MIN_SCORE, ge=0, le=1, description="lowest score of a kept document; null: no bound. Needs `keep`")
     model: str | None = Field(
         None, description="a supervised fastText model, .bin or .ftz; null: lid.176.ftz, 176 languages", json_schema_extra={"path": True}
@@ -65,7 +67,9 @@ class Language(Step):
     @model_validator(mode="after")
     def _sensible(self) -> Language:
         if self.keep is None and self.min_score not in (None, _MIN_SCORE):
-            raise ValueError("min_score applies to the languages in keep, and keep is null. To go by score alone: filter: lang_score >= ...")
+            raise ValueError(
+                "min_score applies to the languages in keep, and keep is null. To go by score alone: filter: lang_score >= ..."
+            )
         if self.model is None:
             wrong = _unknown_code(self.keep or (), LID_176.split())
             if wrong:

@@ -61,7 +61,9 @@ class GopherQuality(Step):
     max_mean_word_length: float | None = Field(10, ge=0, le=1e9, description="largest mean length of words, in characters; null: no bound")
     max_hashes_per_word: float | None = Field(0.1, ge=0, le=1e9, description="most '#' per word; null: no bound")
     max_ellipses_per_word: float | None = Field(0.1, ge=0, le=1e9, description="most '...' and U+2026 per word; null: no bound")
-    max_bullet_lines: float | None = Field(0.9, ge=0, le=1, description="largest share of lines starting with a bullet or '-'; null: no bound")
+    max_bullet_lines: float | None = Field(
+        0.9, ge=0, le=1, description="largest share of lines starting with a bullet or '-'; null: no bound"
+    )
     max_ellipsis_lines: float | None = Field(0.3, ge=0, le=1, description="largest share of lines ending with an ellipsis; null: no bound")
     min_words_with_letters: float | None = Field(0.8, ge=0, le=1, description="smallest share of words holding a letter; null: no bound")
     min_stop_words: int | None = Field(2, ge=0, le=10_000, description="fewest distinct stop words; null: no bound")

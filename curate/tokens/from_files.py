@@ -15,7 +15,16 @@ from curate.errors import RecipeError
 from curate.io.reader import Reader, Split
 from curate.tokens.training import Algorithm, train_tokenizer
 
-READERS = {"parquet": "parquet", "arrow": "arrow", "csv": "csv", "jsonl": "jsonl", "json": "jsonl", "ndjson": "jsonl", "txt": "text", "md": "text"}
+READERS = {
+    "parquet": "parquet",
+    "arrow": "arrow",
+    "csv": "csv",
+    "jsonl": "jsonl",
+    "json": "jsonl",
+    "ndjson": "jsonl",
+    "txt": "text",
+    "md": "text",
+}
 PACKED = ("gz", "zst")
 GUESSED_RATIO = 3  # text bytes for a byte of a compressed file, to choose the sample's share
 
@@ -73,7 +82,9 @@ def _reader(given: str, text: str) -> Reader:
     suffixes = [s for s in os.path.basename(given).rstrip("*").lower().split(".")[1:] if s not in PACKED]
     kind = READERS.get(suffixes[-1]) if suffixes else None
     if kind is None:
-        raise RecipeError(f"{given}: the kind of file can't be told from its name. Known: {', '.join('.' + s for s in READERS)}, each also .gz or .zst.")
+        raise RecipeError(
+            f"{given}: the kind of file can't be told from its name. Known: {', '.join('.' + s for s in READERS)}, each also .gz or .zst."
+        )
     field = {} if kind == "text" else {"text": text}
     reader: Reader = registry.load("readers", kind)(paths=(os.path.abspath(given),), meta=False, **field)
     return reader

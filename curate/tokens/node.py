@@ -38,7 +38,10 @@ class TokenizerNode(Node):
 
     data: Name | Annotated[list[Name], Field(min_length=1)] = Field(description="dataset, or list of datasets, to learn from")
     vocab_size: int = Field(ge=2, le=4_000_000, description="ids, special tokens counted in")
-    algorithm: Algorithm = Field(default="bpe", description="bpe: byte-level; wordpiece: as in BERT, cased; unigram: as in SentencePiece, slow, and not the same twice")
+    algorithm: Algorithm = Field(
+        default="bpe",
+        description="bpe: byte-level; wordpiece: as in BERT, cased; unigram: as in SentencePiece, slow, and not the same twice",
+    )
     pretokenizer: Split | None = Field(default=None, description="split before merges, for bpe; gpt2 where it is not set")
     special_tokens: list[Name] = Field(default=["<|endoftext|>"], max_length=10_000, description="the first is EOS")
     min_frequency: int = Field(default=2, ge=1, le=1_000_000_000, description="how often a pair must occur to be merged")

@@ -31,7 +31,9 @@ def run_records(job: dict[str, Any], stages: Path, index: int, scratch: Path, ct
     except CurateError:
         raise
     except Exception as error:
-        raise StepError(f"Step {step.name}, phase {phase.name}, failed on {len(records)} records: {type(error).__name__}: {error}") from error
+        raise StepError(
+            f"Step {step.name}, phase {phase.name}, failed on {len(records)} records: {type(error).__name__}: {error}"
+        ) from error
     by = phase.key if phase.to == "key" else ROW if phase.to == "documents" else None
     writer = ExchangeWriter(scratch, phase.schema, job["partitions"], by)
     for batch in result.combine_chunks().to_batches(max_chunksize=1 << 20):

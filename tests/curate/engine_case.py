@@ -12,7 +12,27 @@ from pathlib import Path
 from typing import Any
 
 PLUGIN = str(Path(__file__).with_name("engine_plugin.py"))
-WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omikron pi rho sigma tau".split()
+WORDS = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omikron",
+    "pi",
+    "rho",
+    "sigma",
+    "tau",
+]
 
 
 def write_inputs(folder: Path, files: int = 6, rows: int = 3000, seed: int = 1) -> None:

@@ -104,7 +104,11 @@ def test_full_disk_stops_with_a_clear_error_and_resumes(tmp_path: Path) -> None:
     """On a file system of 2 MB: exit 1, no half output; with room again, the same command finishes."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)], capture_output=True, check=False) if shutil.which("mount") else None
+    mounted = (
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(disk)], capture_output=True, check=False)
+        if shutil.which("mount")
+        else None
+    )
     if mounted is None or mounted.returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
@@ -129,7 +133,19 @@ def test_ctrl_c_is_130_and_resumable(tmp_path: Path) -> None:
 
     write_inputs(tmp_path, files=2, rows=2000)
     recipe = write_recipe(tmp_path)
-    command = [sys.executable, "-m", "curate", "run", str(recipe), "--out", str(tmp_path / "out"), "--plugin", PLUGIN, "--set", "steps.slow.seconds=5"]
+    command = [
+        sys.executable,
+        "-m",
+        "curate",
+        "run",
+        str(recipe),
+        "--out",
+        str(tmp_path / "out"),
+        "--plugin",
+        PLUGIN,
+        "--set",
+        "steps.slow.seconds=5",
+    ]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob(".stages/case.out-*")) and time.monotonic() < deadline:

@@ -52,7 +52,11 @@ def test_inspect(run: tuple[Path, Path]) -> None:
     assert {"drop_step", "drop_reason", "drop_value", "drop_partner"} <= dropped[0].keys()
     stage = next((out / ".stages").glob("case.1-*"))
     assert "SHOUT" not in curate("inspect", stage, "-n", "1").stdout
-    for wrong in (["inspect", out / "nothing"], ["inspect", out / "case", "--where", "no_such > 1"], ["inspect", out / "case", "--quarantine"]):
+    for wrong in (
+        ["inspect", out / "nothing"],
+        ["inspect", out / "case", "--where", "no_such > 1"],
+        ["inspect", out / "case", "--quarantine"],
+    ):
         done = curate(*wrong, check=False)
         assert done.returncode == 2 and "Traceback" not in done.stderr and done.stderr.startswith("curate: ")
 

@@ -96,7 +96,9 @@ def crash(path: Path, batch: int, rows: int, poison: set[int]) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("rows", "poison"), [(1, {0}), (7, {6}), (64, {63}), (65, {0, 64}), (5000, {0, 1, 2999, 4999}), (65_536, {40_000})])
+@pytest.mark.parametrize(
+    ("rows", "poison"), [(1, {0}), (7, {6}), (64, {63}), (65, {0, 64}), (5000, {0, 1, 2999, 4999}), (65_536, {40_000})]
+)
 def test_marks_find_exactly_the_poison(tmp_path: Path, rows: int, poison: set[int]) -> None:
     path = tmp_path / "marker"
     deaths = 0

@@ -96,7 +96,10 @@ def test_edit_reruns_the_stage_that_holds_it_and_what_follows(case: tuple[Path, 
     assert last["tasks"]["run"] == after["case.out"]["tasks"]
     removed = curate("gc", tmp_path / "out").stdout
     assert "removed 0" not in removed
-    assert run_json(recipe, tmp_path / "out", "--set", "steps.long_enough.min_chars=40", "--set", "steps.slow.seconds=0.01")["tasks"]["run"] == 0
+    assert (
+        run_json(recipe, tmp_path / "out", "--set", "steps.long_enough.min_chars=40", "--set", "steps.slow.seconds=0.01")["tasks"]["run"]
+        == 0
+    )
 
 
 def test_fewer_parts_leave_no_stale_part(tmp_path: Path) -> None:
@@ -172,7 +175,7 @@ def test_wrong_only_and_executor_are_recipe_errors(case: tuple[Path, Path, dict[
     _, recipe, _ = case
     with pytest.raises(RecipeError, match="--only names 'nothing'"):
         toolkit.run(recipe, out=tmp_path / "x", plugins=[PLUGIN], only=["nothing"])
-    with pytest.raises(RecipeError, match="--executor 'rai' is unknown. Did you mean 'ray'"):
+    with pytest.raises(RecipeError, match=r"--executor 'rai' is unknown\. Did you mean 'ray'"):
         toolkit.run(recipe, out=tmp_path / "x", plugins=[PLUGIN], executor="rai")
     assert not (tmp_path / "x").exists()
 

@@ -89,6 +89,11 @@ def test_decides_as_datatrove(texts: list[str], split: str, monkeypatch: pytest.
         reasons = theirs(gopher.GopherQualityFilter(**their_settings), texts, GOPHER)
         compare(ours(GopherQuality(words=split, **settings), texts), reasons, texts)
     compare(ours(FineWeb(words=split), texts), theirs(fineweb.FineWebQualityFilter(), texts, FINEWEB), texts)
-    loose = {"min_terminal_punctuation": 0.5, "allow_no_terminal_punctuation": True, "max_short_lines": 0.9, "max_duplicate_line_chars": 0.1}
+    loose = {
+        "min_terminal_punctuation": 0.5,
+        "allow_no_terminal_punctuation": True,
+        "max_short_lines": 0.9,
+        "max_duplicate_line_chars": 0.1,
+    }
     same = {"line_punct_thr": 0.5, "line_punct_exclude_zero": True, "short_line_thr": 0.9, "char_duplicates_ratio": 0.1}
     compare(ours(FineWeb(words=split, **loose), texts), theirs(fineweb.FineWebQualityFilter(**same), texts, FINEWEB), texts)

@@ -122,9 +122,7 @@ PHONE = re.compile(
     rf"(?<![0-9A-Za-z_+./-])(?:\+\(?[0-9](?:[{re.escape(SEPARATORS)}]{{0,3}}[0-9]){{6,14}}"
     rf"|\(?0(?:[{re.escape(SEPARATORS)}]{{0,3}}[0-9]){{8,12}}|\(?[1-9](?:[{re.escape(SEPARATORS)}]{{0,2}}[0-9]){{9,10}})"
 )
-DATE = re.compile(
-    r"\(?(?:[0-3]?[0-9]([ ./-])[01]?[0-9]\1(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([ ./-])[01]?[0-9]\2[0-3]?[0-9])(?![0-9])"
-)
+DATE = re.compile(r"\(?(?:[0-3]?[0-9]([ ./-])[01]?[0-9]\1(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([ ./-])[01]?[0-9]\2[0-3]?[0-9])(?![0-9])")
 EXTENSION = re.compile(r"[ ,;]{0,2}(?:x|ext\.?|extension)[ .:]{0,2}[0-9]{1,6}(?![0-9A-Za-z_])", re.IGNORECASE | re.ASCII)
 
 
@@ -149,7 +147,10 @@ def national(digits: str, groups: list[int], region: str) -> bool:
         zero = digits[0] == "0"
         if trunk and zero and (len(groups) == 1 or max(groups) > 2):
             return True
-        rule = next((r for r in own.number_format if re.match((r.leading_digits_pattern or [""])[-1], number) and re.fullmatch(r.pattern, number)), None)
+        rule = next(
+            (r for r in own.number_format if re.match((r.leading_digits_pattern or [""])[-1], number) and re.fullmatch(r.pattern, number)),
+            None,
+        )
         if rule is None:
             continue
         written = rule.national_prefix_formatting_rule or ""
@@ -170,7 +171,9 @@ def plain_valid(number: str, region: str, mobile: bool = False) -> bool:
     """Valid as a national significant number: no trunk prefix or country code may be left to strip."""
     code = phonenumbers.country_code_for_region(region)
     zeros = len(number) - len(number.lstrip("0"))
-    parsed = phonenumbers.PhoneNumber(code, int(number), italian_leading_zero=zeros > 0 or None, number_of_leading_zeros=zeros if zeros > 1 else None)
+    parsed = phonenumbers.PhoneNumber(
+        code, int(number), italian_leading_zero=zeros > 0 or None, number_of_leading_zeros=zeros if zeros > 1 else None
+    )
     if not phonenumbers.is_valid_number_for_region(parsed, region):
         return False
     kind = phonenumbers.number_type(parsed)

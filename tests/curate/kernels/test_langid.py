@@ -67,7 +67,14 @@ def test_knows_the_codes_of_the_shipped_model(lid: Identifier) -> None:
 
 
 def test_exact_values_on_the_shipped_model(lid: Identifier) -> None:
-    texts = ["This is plain English text.", "Dies ist ein deutscher Satz.", "\u3053\u308c\u306f\u65e5\u672c\u8a9e\u3067\u3059\u3002", "", " \n\t", "42"]
+    texts = [
+        "This is plain English text.",
+        "Dies ist ein deutscher Satz.",
+        "\u3053\u308c\u306f\u65e5\u672c\u8a9e\u3067\u3059\u3002",
+        "",
+        " \n\t",
+        "42",
+    ]
     public = fasttext.load_model(str(lid_176_path()))
     for text, (label, score) in zip(texts, run(lid, texts), strict=True):
         if not text.strip():

@@ -28,7 +28,12 @@ def test_same_matches_as_sets_of_tuples(texts: list[str], items: list[str], size
 
 def test_share_counts_distinct_ngrams() -> None:
     item = "one two three four five six"  # four 3-grams
-    assert ours(["one two three", "x one two three four one two three", item, ""], [item], 3, 3) == [(0, 0.25), (0, 0.5), (0, 1.0), (-1, 0.0)]
+    assert ours(["one two three", "x one two three four one two three", item, ""], [item], 3, 3) == [
+        (0, 0.25),
+        (0, 0.5),
+        (0, 1.0),
+        (-1, 0.0),
+    ]
 
 
 def test_first_of_equal_items_wins() -> None:

@@ -29,11 +29,31 @@ BY_FLAG = {
     BLANKS: text_repairs.blanks,
 }
 # Characters of ftfy's rules, letters those rules name alone, and some of everything else.
-MARKS = "".join("".join(c for c in text if c != "-") for text in MOJIBAKE_CATEGORIES.values()) + "".join(c for c in BADNESS_RE.pattern if c > "~")
+MARKS = "".join("".join(c for c in text if c != "-") for text in MOJIBAKE_CATEGORIES.values()) + "".join(
+    c for c in BADNESS_RE.pattern if c > "~"
+)
 ANY = st.one_of(
     st.sampled_from(sorted(set(MARKS))),
     st.sampled_from([*" aZ9.\n\t\r&;#<>/!=\"'`x", "amp", "lt", "&#39;", "<b>", "</b>", "<br>", "<!--", "-->"]),
-    st.sampled_from(["\u0301", "\u0327", "e", "\u1100", "\u1161", "\u11a8", "\u200b", "\u200d", "\ufeff", "\xa0", "\xad", "\x85", "\u2028", "\u0915", "\U0001f469"]),
+    st.sampled_from(
+        [
+            "\u0301",
+            "\u0327",
+            "e",
+            "\u1100",
+            "\u1161",
+            "\u11a8",
+            "\u200b",
+            "\u200d",
+            "\ufeff",
+            "\xa0",
+            "\xad",
+            "\x85",
+            "\u2028",
+            "\u0915",
+            "\U0001f469",
+        ]
+    ),
     st.characters(exclude_categories=("Cs",)),
 )
 TEXTS = st.lists(ANY, max_size=25).map("".join)
@@ -123,7 +143,17 @@ def test_trimming_equals_python(texts: list[str], cut: int) -> None:
 
 
 def test_slices_and_hostile_texts(scanner: Scanner) -> None:
-    texts = ["&amp;", "plain", "<b>", "\u0153" * 300_000, "&" * 1_000_000, "<" * 1_000_000, " " * 1_000_000, "\n" * 1_000_000, "\U0010ffff" * 250_000]
+    texts = [
+        "&amp;",
+        "plain",
+        "<b>",
+        "\u0153" * 300_000,
+        "&" * 1_000_000,
+        "<" * 1_000_000,
+        " " * 1_000_000,
+        "\n" * 1_000_000,
+        "\U0010ffff" * 250_000,
+    ]
     column = pa.array(texts, pa.large_string())
     whole = scanner(*views(column))
     assert whole[:3].tolist() == [ENTITY, 0, TAG]

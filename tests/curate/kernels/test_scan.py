@@ -13,9 +13,7 @@ KEYS = prefixes(((b"AKIA", 1), (b"sk-", 2)))
 def found(texts: list[str], wanted: int) -> list[tuple[int, str, str]]:
     data, offsets = views(pa.array(["before 1.1.1.1 a@b.c", *texts], pa.large_string()).slice(1))
     w = windows(data, offsets, wanted, KEYS)
-    return [
-        (int(d), KINDS[k], bytes(data[a:z]).decode()) for d, k, a, z in zip(w.doc, w.kind, w.start, w.end, strict=True)
-    ]
+    return [(int(d), KINDS[k], bytes(data[a:z]).decode()) for d, k, a, z in zip(w.doc, w.kind, w.start, w.end, strict=True)]
 
 
 def test_only_wanted_kinds() -> None:

@@ -31,7 +31,10 @@ def spelled(words: Words, text: pa.LargeStringArray) -> list[list[str]]:
     ("text", "expected"),
     [
         ("Don't stop-- it's 3.14", ["Don't", "stop", "--", "it's", "3.14"]),
-        ("well-known e.g. a--b 'quoted' rock\u2019n\u2019roll", ["well-known", "e.g", ".", "a", "--", "b", "'", "quoted", "'", "rock\u2019n\u2019roll"]),
+        (
+            "well-known e.g. a--b 'quoted' rock\u2019n\u2019roll",
+            ["well-known", "e.g", ".", "a", "--", "b", "'", "quoted", "'", "rock\u2019n\u2019roll"],
+        ),
         ("\u6f22\u5b57abc\u304b", ["\u6f22", "\u5b57", "abc", "\u304b"]),
         ("\u6f22-\u5b57 a-\u6f22", ["\u6f22", "-", "\u5b57", "a", "-", "\u6f22"]),
         ("_x_ $5,000.00!?", ["_x_", "$", "5", ",", "000.00", "!?"]),
@@ -97,7 +100,9 @@ def test_room_grows_for_words_of_one_byte() -> None:
     assert words.raw.tolist() == [naive.hash_bytes(w.encode()) for t in given_ for w in naive.split(t, "unicode")]
 
 
-@pytest.mark.parametrize("text", ["a" * 1_000_000, " " * 1_000_000, "." * 1_000_000, "\u6f22" * 300_000, "a." * 500_000, "\U0001f600" * 250_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 1_000_000, " " * 1_000_000, "." * 1_000_000, "\u6f22" * 300_000, "a." * 500_000, "\U0001f600" * 250_000]
+)
 def test_long_uniform_documents(text: str) -> None:
     for split in SPLITS:
         words = split_words(column([text, text]), split)

@@ -103,9 +103,53 @@ def test_stop_words(tmp_path: Path) -> None:
 
 PIECES = st.one_of(
     st.sampled_from(
-        ["&", "amp;", "&lt;", "&gt;", "lt;", "#39;", "<", ">", "b", "/", "br", "<b>", "</b>", "<p", " class='x'", "<!--", "-->", "```", "\n", "\r", " ", "\t", "\xa0"]
+        [
+            "&",
+            "amp;",
+            "&lt;",
+            "&gt;",
+            "lt;",
+            "#39;",
+            "<",
+            ">",
+            "b",
+            "/",
+            "br",
+            "<b>",
+            "</b>",
+            "<p",
+            " class='x'",
+            "<!--",
+            "-->",
+            "```",
+            "\n",
+            "\r",
+            " ",
+            "\t",
+            "\xa0",
+        ]
     ),
-    st.sampled_from(["\u00c3", "\u00a9", "\u00e2", "\u20ac", "\u2122", "\u0153", "\u00c2", "\x80", "\x85", "e", "\u0301", "\u0327", "\u200b", "\u200c", "\u200d", "\u0645", "\U0001f469"]),
+    st.sampled_from(
+        [
+            "\u00c3",
+            "\u00a9",
+            "\u00e2",
+            "\u20ac",
+            "\u2122",
+            "\u0153",
+            "\u00c2",
+            "\x80",
+            "\x85",
+            "e",
+            "\u0301",
+            "\u0327",
+            "\u200b",
+            "\u200c",
+            "\u200d",
+            "\u0645",
+            "\U0001f469",
+        ]
+    ),
     st.characters(exclude_categories=("Cs",)),
 )
 DOCUMENTS = st.lists(PIECES, max_size=30).map("".join)
@@ -131,7 +175,16 @@ def test_text_that_never_settles_stays_and_stays_again() -> None:
 
 
 def test_hostile_texts_end() -> None:
-    texts = ["&amp;" * 200_000, "<b " * 300_000, "<!--" * 250_000, " " * 1_000_000, "\u200d" * 300_000, "\u0301" * 300_000, "a&" * 500_000, "\n \n" * 300_000]
+    texts = [
+        "&amp;" * 200_000,
+        "<b " * 300_000,
+        "<!--" * 250_000,
+        " " * 1_000_000,
+        "\u200d" * 300_000,
+        "\u0301" * 300_000,
+        "a&" * 500_000,
+        "\n \n" * 300_000,
+    ]
     assert cleaned(*texts)[0] == "&" * 200_000 and cleaned(texts[3]) == [""]
     assert cleaned("\u00c3\u00a9" * 50_000) == ["\u00e9" * 50_000]
 

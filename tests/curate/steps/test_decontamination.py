@@ -26,7 +26,10 @@ OTHER = "The lighthouse keeper climbed two hundred steps every evening to light 
 
 @pytest.fixture
 def benchmark(tmp_path: Path) -> str:
-    rows = [{"id": 1, "question": QUESTION, "answer": "17 * 4 * 3 = 204"}, {"question": "Which river runs through the old town of Heidelberg?"}]
+    rows = [
+        {"id": 1, "question": QUESTION, "answer": "17 * 4 * 3 = 204"},
+        {"question": "Which river runs through the old town of Heidelberg?"},
+    ]
     path = tmp_path / "hens.jsonl"
     path.write_text("\n" + "\n".join(json.dumps(r) for r in rows) + "\n")
     return str(path)
@@ -80,7 +83,9 @@ def test_min_coverage(tmp_path: Path, bound: float | None, kept: bool) -> None:
 def test_short_items(benchmark: str, least: int | None, kept: bool) -> None:
     """The second question has nine words."""
     text = "Quiz: which river runs through the OLD town of Heidelberg? The Neckar."
-    verdict = judge(Decontaminate(against=(benchmark,), min_item_words=least), text, text.replace("old", "new").replace("OLD", "NEW")).verdict
+    verdict = judge(
+        Decontaminate(against=(benchmark,), min_item_words=least), text, text.replace("old", "new").replace("OLD", "NEW")
+    ).verdict
     assert verdict is not None and verdict.partner is not None
     assert verdict.keep.to_pylist() == [kept, True]
     assert verdict.partner.to_pylist() == [None if kept else "hens.jsonl:3", None]
@@ -185,7 +190,9 @@ def test_missing_field_is_named(benchmark: str) -> None:
         judge(Decontaminate(against=benchmark, fields="prompt"), "x")
 
 
-@pytest.mark.parametrize("bad", [{"ngram": 2}, {"ngram": 201}, {"min_coverage": 0}, {"min_coverage": 1.01}, {"min_item_words": 2}, {"against": ()}])
+@pytest.mark.parametrize(
+    "bad", [{"ngram": 2}, {"ngram": 201}, {"min_coverage": 0}, {"min_coverage": 1.01}, {"min_item_words": 2}, {"against": ()}]
+)
 def test_settings_have_bounds(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Decontaminate(**{"against": ("x.jsonl",), **bad})

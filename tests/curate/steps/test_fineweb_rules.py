@@ -32,9 +32,24 @@ def verdict(text: str | None, **settings: Any) -> tuple[str | None, float | None
 @pytest.mark.parametrize(
     ("setting", "bound", "reason", "texts"),
     [
-        ("min_terminal_punctuation", 0.5, "fineweb.few_terminal_punctuation", {"a.\nb. \nc": 1 / 3, "a\u3002\n\n \nb": 0.5, "a!\nb?\nc": 2 / 3}),
-        ("max_short_lines", 0.5, "fineweb.short_lines", {"abc\nabcd\nabcd": 1 / 3, "\u4e2d\u4e2d\u4e2d\n\nabcd": 0.5, "abc\nab\nabcd": 2 / 3}),
-        ("max_duplicate_line_chars", 0.25, "fineweb.duplicate_lines", {"ab\nab\ncdefgh": 0.2, "ab\nab\ncdef\n ": 2 / 9, "ab\nab\ncdef": 0.25, "a\na": 0.5}),
+        (
+            "min_terminal_punctuation",
+            0.5,
+            "fineweb.few_terminal_punctuation",
+            {"a.\nb. \nc": 1 / 3, "a\u3002\n\n \nb": 0.5, "a!\nb?\nc": 2 / 3},
+        ),
+        (
+            "max_short_lines",
+            0.5,
+            "fineweb.short_lines",
+            {"abc\nabcd\nabcd": 1 / 3, "\u4e2d\u4e2d\u4e2d\n\nabcd": 0.5, "abc\nab\nabcd": 2 / 3},
+        ),
+        (
+            "max_duplicate_line_chars",
+            0.25,
+            "fineweb.duplicate_lines",
+            {"ab\nab\ncdefgh": 0.2, "ab\nab\ncdef\n ": 2 / 9, "ab\nab\ncdef": 0.25, "a\na": 0.5},
+        ),
         ("max_newlines_per_word", 0.5, "fineweb.newlines", {"a b c\n": 1 / 3, "a\nb": 0.5, "a\n\nb": 1.0}),
     ],
 )

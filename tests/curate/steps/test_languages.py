@@ -91,7 +91,13 @@ def test_shipped_model_is_an_asset() -> None:
 
 
 def test_refuses_wrong_settings() -> None:
-    for wrong in ({"keep": "eng"}, {"keep": ["en", "xx"]}, {"min_score": 0.8}, {"keep": "en", "min_score": 1.01}, {"keep": "en", "min_score": -0.01}):
+    for wrong in (
+        {"keep": "eng"},
+        {"keep": ["en", "xx"]},
+        {"min_score": 0.8},
+        {"keep": "en", "min_score": 1.01},
+        {"keep": "en", "min_score": -0.01},
+    ):
         with pytest.raises(ValidationError):
             Language(**wrong)  # type: ignore[arg-type]
     assert Language(min_score=0.65).keep is None and Language(keep="en", min_score=1).min_score == 1

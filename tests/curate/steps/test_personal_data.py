@@ -236,7 +236,9 @@ def test_second_run_changes_nothing_and_splits_do_not_matter(texts: list[str], a
         assert [len(t) for t in texts] == [len(t) for t in once.column("text").to_pylist()]
 
 
-@pytest.mark.parametrize("unit", ["1", "@", "a@", "1 ", "11 ", "::", "1.", "a.", "AKIA", "eyJ", "-----BEGIN ", "+1", "DE89", "\u4e2d", "4111 ", "a"])
+@pytest.mark.parametrize(
+    "unit", ["1", "@", "a@", "1 ", "11 ", "::", "1.", "a.", "AKIA", "eyJ", "-----BEGIN ", "+1", "DE89", "\u4e2d", "4111 ", "a"]
+)
 def test_hostile_text_is_no_harder_for_being_long(unit: str) -> None:
     """100 kB of one thing; finishes in seconds or the timeout strikes. Work per byte must not grow with length."""
     text = unit * (100_000 // len(unit)) + " a@b.de"

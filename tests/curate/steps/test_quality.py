@@ -123,7 +123,9 @@ def test_any_split_into_batches_gives_the_same() -> None:
         assert pa.Table.from_batches([o.batch for o in outcomes(step, parts)]).combine_chunks().equals(expected.combine_chunks())
 
 
-@pytest.mark.parametrize("settings", [{"min_words": -1}, {"max_bullet_lines": 1.1}, {"words": "spacy"}, {"stop_words": [""]}, {"minwords": 3}])
+@pytest.mark.parametrize(
+    "settings", [{"min_words": -1}, {"max_bullet_lines": 1.1}, {"words": "spacy"}, {"stop_words": [""]}, {"minwords": 3}]
+)
 def test_settings_are_checked(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GopherQuality(**settings)
