@@ -33,7 +33,8 @@ class Filter(Step):
     how documents fall into batches, or on the day. Names with other than letters, digits and _ go in double quotes.
 
     A null makes most conditions null, and such a document is dropped: write `... OR x IS NULL` to keep it. NaN is larger
-    than every number, as in polars. Depends on nothing but the document. Over 1 GB/s per core on numeric columns.
+    than every number, as in polars. Depends on nothing but the document. Some 60 million documents a second
+    per core for one comparison of numbers.
     """
 
     name: ClassVar[str] = "filter"

