@@ -36,14 +36,18 @@ def views(column: pa.Array | pa.ChunkedArray) -> tuple[U8, I64]:
 
 
 def from_buffers(data: U8, offsets: I64, validity: pa.Array | None = None) -> pa.LargeStringArray:
-    """Build a large_string array on top of (data, offsets); the arrays must not change afterwards."""
+    """Build a large_string array on top of (data, offsets); the arrays must not change afterwards.
+
+    What lies in `data` behind the last offset is left out: Arrow's writer would put up to 63 bytes of it into a file as
+    padding, so that scratch memory decided the bytes of a shard.
+    """
     n = len(offsets) - 1
     bitmap = None
     nulls = 0
     if validity is not None and validity.null_count:
         bitmap = pc.is_valid(validity).buffers()[1]
         nulls = validity.null_count
-    return pa.LargeStringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(data), bitmap, nulls)
+    return pa.LargeStringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(data[: int(offsets[-1])]), bitmap, nulls)
 
 
 def lengths(offsets: I64) -> I64:
