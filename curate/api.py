@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.executors.executor import Executor
-    from curate.recipe import Recipe
+    from curate.recipe_nodes import Recipe
     from curate.runner import Display, Outcome
 
 

@@ -7,43 +7,23 @@ word lists, output digests of the stages it reads, fingerprints of input files. 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from curate.done import Done, data_files
 from curate.errors import DataError
 from curate.fingerprint import digest, file_digest
 from curate.io.reader import SPLIT_BYTES, Split
 from curate.node import NodeInput
 from curate.plan import Plan, Stage
-from curate.recipe import DatasetNode, SpecialNode
+from curate.recipe_nodes import DatasetNode, SpecialNode
 from curate.step import Phase, Step
-from curate.store import KEY_CHARS, StageFolder, Store
+from curate.store import KEY_CHARS, Store
 
 FORMAT = 1  # of shards, receipts and exchange files: a change makes new keys
 MIN_TASK_BYTES, TASKS_WANTED = 4 << 20, 64
 PARTITION_BYTES = 64 << 20  # of input a partition of records stands for
 MAX_PARTITIONS = 4096
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished stage: what later stages and the manifest need of it."""
-
-    label: str
-    key: str
-    folder: StageFolder
-    receipts: tuple[dict[str, Any], ...]
-
-    @cached_property
-    def digest(self) -> str:
-        """Of all its output: names and checksums of files in task order."""
-        return digest([[(f["name"], f["xxh128"]) for f in r["files"]] for r in self.receipts])
-
-    @property
-    def bytes(self) -> int:
-        """Bytes on disk."""
-        return sum(f["bytes"] for r in self.receipts for f in r["files"])
 
 
 @dataclass(frozen=True)
@@ -236,8 +216,6 @@ def _node_job(stage: Stage, plan: Plan, done: dict[str, Done]) -> Job:
 
 def node_input(plan: Plan, name: str, done: dict[str, Done]) -> NodeInput:
     """A finished node as another node reads it: its published files; paths relative to the run folder."""
-    from curate.publish import data_files
-
     stage = done[plan.final[name]]
     folder = f".data/{name}@{stage.key[:KEY_CHARS]}"
     ledgers = [r["ledger"] for r in stage.receipts if "ledger" in r]

@@ -9,11 +9,10 @@ from collections import Counter
 from typing import Any
 
 from curate import __version__
+from curate.done import Done, data_files
 from curate.errors import StepError
-from curate.jobs import Done
 from curate.plan import Plan
-from curate.publish import data_files
-from curate.recipe import SpecialNode
+from curate.recipe_nodes import SpecialNode
 
 
 def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from curate.errors import RecipeError
-from curate.recipe import DatasetNode, Recipe, SpecialNode
+from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.step import CorpusStep, Phase, Step
 
 

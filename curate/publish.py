@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curate.jobs import Done
+from curate.done import Done, data_files
 from curate.store import Store
 
 BESIDE = {"ledger.parquet": "ledger", "dropped.parquet": "dropped", "quarantine.jsonl": "quarantine"}
-
-
-def data_files(done: Done) -> list[tuple[str, Path]]:
-    """(published name, file) of the data of a finished node: parts numbered through all tasks, or a node's own files."""
-    files = [(f["name"], done.folder.task(r["task"]) / f["name"]) for r in done.receipts for f in r["files"]]
-    if "ledger" not in done.receipts[0]:
-        return files
-    parts = [path for name, path in files if name.startswith("part-")]
-    return [(f"part-{number:05d}{''.join(path.suffixes)}", path) for number, path in enumerate(parts)]
 
 
 def side_files(stages: list[Done]) -> list[tuple[str, Path]]:

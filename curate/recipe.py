@@ -11,73 +11,20 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from typing import cast
 
 from curate import plugins as plugin_files
+from curate import recipe_build, recipe_check
 from curate.errors import Problem, RecipeError
-from curate.io.reader import Reader
-from curate.node import Node
+from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
+from curate.recipe_overrides import apply_override
+from curate.recipe_steps import expand_presets
 from curate.recipe_yaml import Problems, parse_file
-from curate.step import Step
-
-
-@dataclass(frozen=True)
-class Write:
-    """The final form of a dataset."""
-
-    format: str = "parquet"
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-KeepDropped = Literal["sample", "all", "none"]
-
-
-@dataclass(frozen=True)
-class DatasetNode:
-    """A dataset: documents from files or from another dataset, through steps."""
-
-    name: str
-    line: int
-    reader: Reader | None
-    upstream: str | None  # `from:`; exactly one of both is there
-    steps: tuple[Step, ...] = ()
-    step_lines: tuple[int, ...] = ()
-    write: Write = Write()
-    keep_dropped: KeepDropped = "sample"
-    max_quarantine: float = 0.001
-
-
-@dataclass(frozen=True)
-class SpecialNode:
-    """A node of another kind: a mix, a model."""
-
-    name: str
-    line: int
-    kind: str  # "mix", "train:tokenizer", ...
-    node: Node
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A checked recipe."""
-
-    name: str
-    seed: int
-    path: str  # absolute
-    folder: str  # absolute; where relative paths start
-    nodes: dict[str, DatasetNode | SpecialNode]  # datasets and models in file order
-    plugins: tuple[str, ...]  # absolute paths
-    resolved: dict[str, Any]  # plain JSON with every default filled in; paths as the recipe gives them
 
 
 def load_recipe(path: str, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe. Raises RecipeError that holds every mistake, each with file and line."""
-    from curate import recipe_build, recipe_check
-    from curate.recipe_overrides import apply_override
-    from curate.recipe_steps import expand_presets
-
     problems = Problems(path)
     loaded = _plugins(plugins, problems)
     if not os.path.isfile(path):

@@ -13,7 +13,7 @@ from curate import recipe_paths, registry
 from curate.io.reader import Reader
 from curate.node import Node
 from curate.plugins import NAME
-from curate.recipe import DatasetNode, SpecialNode, Write
+from curate.recipe_nodes import DatasetNode, SpecialNode, Write
 from curate.recipe_steps import Scope, StepDraft, build_steps
 from curate.recipe_yaml import Item, Mark, Problems, mapping, sequence
 from curate.settings import build, dump, fields, shown
@@ -21,7 +21,6 @@ from curate.settings import build, dump, fields, shown
 DATASET_KEYS = ("read", "from", "steps", "write", "keep_dropped", "max_quarantine")
 RECIPE_KEYS = ("name", "seed", "datasets", "models")
 KEEP_DROPPED = ("sample", "all", "none")
-WRITE_FORMATS = ("parquet", "jsonl")
 MAX_SEED = 2**63 - 1
 
 
@@ -257,10 +256,10 @@ class Builder:
         form = given.value.get("format") if given.is_mapping else given
         if form is None:
             return Write("parquet", given.without("format").plain())
-        known = [*WRITE_FORMATS, *(registry.names("writers") if "writers" in registry.TABLES else [])]
+        known = registry.names("writers")
         if form.value not in known:
             near = registry.nearest(str(form.value), known)
-            self.problems.add(form.mark, f"write.format must be one of {', '.join(dict.fromkeys(known))}, got {shown(form.plain())}.{near}")
+            self.problems.add(form.mark, f"write.format must be one of {', '.join(known)}, got {shown(form.plain())}.{near}")
         return Write(str(form.value), given.without("format").plain() if given.is_mapping else {})
 
     def _keep_dropped(self, item: Item) -> Any:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from curate import registry
 from curate.errors import CurateError
 from curate.io.files import is_local
-from curate.recipe import SpecialNode
 from curate.recipe_build import Built, Draft, needs_paths
+from curate.recipe_nodes import SpecialNode
 from curate.recipe_paths import local_matches, missing
 from curate.recipe_steps import StepDraft
 from curate.recipe_yaml import Item, Mark, Problems

@@ -15,7 +15,7 @@ from curate import presets, registry
 from curate.describe import summary_of
 from curate.errors import CurateError
 from curate.io.reader import Reader
-from curate.recipe_build import KEEP_DROPPED, MAX_SEED, WRITE_FORMATS, needs_paths
+from curate.recipe_build import KEEP_DROPPED, MAX_SEED, needs_paths
 from curate.settings import fields
 from curate.step import Step
 
@@ -96,7 +96,7 @@ class _Schema:
     def dataset_keys(self) -> dict[str, Any]:
         """Keys of a dataset, which may also stand at the top of a recipe."""
         share = {"type": "number", "minimum": 0, "maximum": 1}
-        form = {"enum": list(WRITE_FORMATS), "default": "parquet"}
+        form = {"enum": registry.names("writers"), "default": "parquet"}
         return {
             "read": {"$ref": "#/$defs/read"},
             "from": {"type": "string", "description": "name of the dataset whose documents these are"},

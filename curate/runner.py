@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curate import __version__
+from curate.done import Done
 from curate.errors import DataError, RecipeError
 from curate.executors.executor import Executor
-from curate.jobs import Done, Job, load_done, make_job
+from curate.jobs import Job, load_done, make_job
 from curate.manifest import ledger_stages, make_manifest, node_entry
 from curate.node import NodeInput
 from curate.plan import Plan, make_plan
 from curate.publish import publish
-from curate.recipe import DatasetNode, Recipe, SpecialNode
+from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.store import StageFolder, Store, write_atomic
 
 

@@ -41,7 +41,7 @@ ALLOWED = {
         "step",
         "store",
     },
-    "plan": {"errors", "recipe", "step"},
+    "plan": {"errors", "recipe_nodes", "step"},
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -72,10 +72,3 @@ def inspect(
             typer.echo(json.dumps(row, ensure_ascii=False, default=str))
     else:
         show(frame, chars)
-
-
-def plain(value: Any, chars: int) -> str:
-    """A value for the terminal: control characters shown as escapes, cut to `chars`."""
-    text = value if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text[: chars + 1])
-    return text[:chars] + "…" if len(text) > chars else text

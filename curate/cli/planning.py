@@ -11,7 +11,7 @@ from rich.text import Text
 
 from curate.node import NodeInput
 from curate.plan import make_plan
-from curate.recipe import DatasetNode, Recipe, SpecialNode
+from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.report.funnel import size
 from curate.runner import check_nodes, forecast
 

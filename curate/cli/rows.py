@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -62,8 +63,6 @@ def _there(folder: Path) -> str:
 
 def show(frame: pl.DataFrame, chars: int) -> None:
     """Print rows one under the other."""
-    from curate.cli.look import plain
-
     console = Console()
     width = max((len(name) for name in frame.columns), default=0)
     for number, row in enumerate(frame.iter_rows(named=True)):
@@ -73,3 +72,10 @@ def show(frame: pl.DataFrame, chars: int) -> None:
             console.print(Text.assemble((name.rjust(width), "cyan"), "  ", "" if value is None else plain(value, chars)))
     if not len(frame):
         console.print("no rows")
+
+
+def plain(value: Any, chars: int) -> str:
+    """A value for the terminal: control characters shown as escapes, cut to `chars`."""
+    text = value if isinstance(value, str) else str(value)
+    text = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text[: chars + 1])
+    return text[:chars] + "…" if len(text) > chars else text

@@ -131,7 +131,7 @@ NODES = (Mix, Tokenizer)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace all registered steps, readers and nodes by the classes above."""
     module: Any = ModuleType("curate_stand_ins")
-    tables: dict[str, dict[str, str]] = {"steps": {}, "readers": {}, "nodes": {}, "executors": {}}
+    tables: dict[str, dict[str, str]] = {"steps": {}, "readers": {}, "nodes": {}, "writers": dict(registry.WRITERS), "executors": {}}
     named = [("steps", s, s.name) for s in STEPS] + [("readers", r, r.name) for r in READERS] + [("nodes", n, n.kind) for n in NODES]
     for table, cls, name in named:
         setattr(module, cls.__name__, cls)

@@ -12,7 +12,8 @@ import yaml
 from curate import presets, registry
 from curate.describe import Parameter, describe_step, list_steps
 from curate.errors import RecipeError
-from curate.recipe import DatasetNode, load_recipe
+from curate.recipe import load_recipe
+from curate.recipe_nodes import DatasetNode
 from curate.recipe_schema import json_schema
 
 

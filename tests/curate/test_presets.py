@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from curate import presets, registry
-from curate.recipe import DatasetNode, load_recipe
+from curate.recipe import load_recipe
+from curate.recipe_nodes import DatasetNode
 
 ORDER = {
     "gopher": ["gopher_quality", "gopher_repetition", "dedup_minhash"],

@@ -12,7 +12,8 @@ import yaml
 
 from curate import presets
 from curate.errors import RecipeError
-from curate.recipe import DatasetNode, Recipe, SpecialNode, Write, load_recipe
+from curate.recipe import load_recipe
+from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode, Write
 from curate.recipe_yaml import Problems, parse
 
 pytestmark = pytest.mark.usefixtures("stand_ins")
