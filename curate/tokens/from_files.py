@@ -7,13 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import xxhash
-
 from curate import registry
 from curate.errors import RecipeError
 from curate.io.reader import Reader, Split
-from curate.tokens.training import Algorithm, train_tokenizer
+from curate.tokens.training import Algorithm, drawn, train_tokenizer
 
 READERS = {
     "parquet": "parquet",
@@ -40,17 +37,10 @@ class _Texts:
         self.documents = self.bytes = 0
         for reader, split in self._splits:
             for rows in reader.read(split, "input"):
-                texts = self._drawn(rows.batch)
+                texts = drawn(rows.batch, self.share, 0)
                 self.documents += len(texts)
                 self.bytes += sum(len(text.encode()) for text in texts)
                 yield texts
-
-    def _drawn(self, batch: pa.RecordBatch) -> list[str]:
-        texts = batch.column("text")
-        if self.share < 1.0:
-            bound = int(self.share * 2.0**64)
-            texts = texts.filter(pa.array([xxhash.xxh64_intdigest(i.encode()) < bound for i in batch.column("id").to_pylist()], pa.bool_()))
-        return [text for text in texts.to_pylist() if text]
 
 
 def train_from_files(inputs: Sequence[str], out: Path, *, vocab_size: int, algorithm: str, text: str, special_tokens: Sequence[str] | None,

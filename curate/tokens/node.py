@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import pyarrow as pa
-import xxhash
 from pydantic import Field, model_validator
 
 from curate.errors import DataError
 from curate.node import Node, NodeInput, NodeResult, Progress
 from curate.step import Context
-from curate.tokens.training import REPRODUCIBLE, Algorithm, Split, train_tokenizer
+from curate.tokens.training import REPRODUCIBLE, Algorithm, Split, drawn, train_tokenizer
 from curate.tokens.vocabulary import CONFIG, FILE
 
 NOTES = "training.json"
@@ -109,18 +108,10 @@ class _Texts:
         for number, part in enumerate(self._parts):
             self._progress(0.5 * number / len(self._parts), "reading")
             for batch in _read(part):
-                texts = self._drawn(batch)
+                texts = drawn(batch, self.share, self._seed)
                 self.documents += len(texts)
                 self.bytes += sum(len(text.encode()) for text in texts)
                 yield texts
-
-    def _drawn(self, batch: pa.RecordBatch) -> list[str]:
-        texts = batch.column("text")
-        if self.share < 1.0:
-            bound, seed = int(self.share * 2.0**64), self._seed & (1 << 64) - 1
-            drawn = [xxhash.xxh64_intdigest(name.encode(), seed) < bound for name in batch.column("id").to_pylist()]
-            texts = texts.filter(pa.array(drawn, pa.bool_()))
-        return [text for text in texts.to_pylist() if text]
 
 
 def _read(part: str) -> Iterator[pa.RecordBatch]:

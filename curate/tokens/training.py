@@ -14,6 +14,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import pyarrow as pa
+import xxhash
+
 from curate.errors import DataError, RecipeError
 
 Algorithm = Literal["bpe", "wordpiece", "unigram"]
@@ -130,6 +133,16 @@ def _unigram(texts: Iterable[str | Sequence[str]], vocab_size: int, specials: li
     trainer = trainers.UnigramTrainer(vocab_size=vocab_size, special_tokens=first, unk_token=UNIGRAM_UNKNOWN, show_progress=False)
     tokenizer.train_from_iterator(_counted(texts), trainer)
     return tokenizer
+
+
+def drawn(batch: pa.RecordBatch, share: float, seed: int) -> list[str]:
+    """Texts of a batch that are not empty; below a share of 1 those whose id, hashed with the seed, falls under it."""
+    texts = batch.column("text")
+    if share < 1.0:
+        bound, key = int(share * 2.0**64), seed & (1 << 64) - 1
+        chosen = [xxhash.xxh64_intdigest(name.encode(), key) < bound for name in batch.column("id").to_pylist()]
+        texts = texts.filter(pa.array(chosen, pa.bool_()))
+    return [text for text in texts.to_pylist() if text]
 
 
 def _counted(texts: Iterable[str | Sequence[str]]) -> Iterable[str | Sequence[str]]:

@@ -150,7 +150,7 @@ def test_input_without_text(tmp_path: Path) -> None:
     [
         ({"vocab_size": 1}, "greater than or equal to 2"),
         ({"algorithm": "wordpiece", "pretokenizer": "gpt2"}, "pretokenizer is for bpe"),
-        ({"algorithm": "unigram"}, "'bpe' or 'wordpiece'"),
+        ({"algorithm": "unigramm"}, "'bpe', 'wordpiece' or 'unigram'"),
         ({"max_bytes": 999}, "1000"),
         ({"min_frequency": 0}, "1"),
         ({"data": []}, "at least 1"),
@@ -172,3 +172,12 @@ def test_texts_are_streamed() -> None:
 
     assert train_tokenizer(texts(), vocab_size=300).vocab_size == 300
     assert alive == len(TEXTS)
+
+
+def test_unigram_learns_and_gives_text_back() -> None:
+    texts = ["hello world how are you today my friend", "the quick brown fox jumps over the lazy dog"] * 200
+    trained = train_tokenizer(texts, vocab_size=60, algorithm="unigram")
+    tokenizer = Tokenizer.from_str(trained.content.decode())
+    assert tokenizer.decode(tokenizer.encode("hello brown fox").ids) == "hello brown fox"
+    assert tokenizer.get_vocab_size() == trained.vocab_size <= 60 and trained.eos == "<|endoftext|>"
+    assert tokenizer.token_to_id("<unk>") == 0
