@@ -48,7 +48,7 @@ _loaded: dict[tuple[str, str], Plugin] = {}
 
 
 def load_plugin(path: str) -> Plugin:
-    """Import a file and register its steps; once per content and process. Raises RecipeError naming file and line."""
+    """Import a file, once per content and process, and register its steps. Raises RecipeError naming file and line."""
     path = os.path.abspath(path)
     try:
         with open(path, "rb") as file:
@@ -58,8 +58,8 @@ def load_plugin(path: str) -> Plugin:
     if (path, sha256) not in _loaded:
         module = _import(path, f"curate_plugin_{sha256[:16]}")
         plugin = Plugin(path, sha256, _steps_of(module, path, sha256))
-        registry.add_plugin_steps(plugin.steps)
         _loaded[path, sha256] = plugin
+    registry.add_plugin_steps(_loaded[path, sha256].steps)
     return _loaded[path, sha256]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from curate import plugins as plugin_files
-from curate import recipe_build, recipe_check
+from curate import recipe_build, recipe_check, registry
 from curate.errors import Problem, RecipeError
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.recipe_overrides import apply_override
@@ -26,6 +26,7 @@ from curate.recipe_yaml import Problems, parse_file
 def load_recipe(path: str, overrides: Sequence[str] = (), plugins: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe. Raises RecipeError that holds every mistake, each with file and line."""
     problems = Problems(path)
+    registry.forget_plugins()
     loaded = _plugins(plugins, problems)
     if not os.path.isfile(path):
         raise RecipeError(*problems.found, Problem(_no_file(path), path))

@@ -79,6 +79,11 @@ def add_plugin_steps(steps: dict[str, type[Step]]) -> None:
     _plugins.setdefault("steps", {}).update(steps)
 
 
+def forget_plugins() -> None:
+    """Leave only what is installed: a recipe sees the plugins it was loaded with, and no others."""
+    _plugins.clear()
+
+
 def names(kind: str) -> list[str]:
     """Every known name of a kind, in table order."""
     return [*table(kind), *(n for n in _plugins.get(kind, {}) if n not in table(kind))]

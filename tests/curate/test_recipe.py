@@ -406,7 +406,7 @@ def test_plugins(write: Callable[[str], str], mistakes: Callable[..., list[str]]
     assert dataset(recipe, "r").steps[0].name == "shout"
     plugin.write_text("import nothing_of_this_name\n")
     assert mistakes(MIN + "steps: [clena]\n", plugins=(str(plugin), str(tmp_path / "none.py"))) == [
-        "r.yaml:2: unknown step 'clena'. Did you mean 'clean'? `curate steps` lists all 7.",
+        "r.yaml:2: unknown step 'clena'. Did you mean 'clean'? `curate steps` lists all 6.",
         "mine.py:1: the plugin does not load: ModuleNotFoundError: No module named 'nothing_of_this_name'",
         "none.py: can't read the plugin: no such file or directory.",
     ]
