@@ -86,7 +86,7 @@ class Announced:
         warm_up = getattr(self._inner, "warm_up", None)
         if not self._warm and warm_up is not None and not whole_machine and not is_compiled():
             if self._display is not None:
-                self._display.note("compiling kernels, once (about half a minute)")
+                self._display.note("compiling kernels, once (20 to 40 s)")
             warm_up()
             note_compiled()
         self._warm = self._warm or not whole_machine

@@ -18,7 +18,9 @@ from types import TracebackType
 from curate import errors
 from curate.errors import RunError
 from curate.executors.executor import Progress
+from curate.executors.process import warm_up_shares
 
+WARM_UP_PROCESSES = 4  # more would mostly compile the small kernels that all modules share
 MAX_DEATHS = 200  # of one task; the worker itself gives up much sooner where nothing moves
 
 
@@ -51,13 +53,17 @@ class LocalExecutor:
         self._pool: list[_Worker] = []
 
     def warm_up(self) -> None:
-        """Compile all kernels in one process, so that the others load them from the cache."""
-        worker = self._worker()
-        worker.pipe.send(("warm",))
-        try:
-            worker.pipe.recv()
-        except EOFError as error:
-            raise RunError(f"The process that compiles the kernels ended with {worker.process.wait()}; see its message above.") from error
+        """Compile every kernel once, in the first workers, before tasks make all of them want it at the same time."""
+        busy: list[_Worker] = []
+        for share in warm_up_shares(min(self.workers, WARM_UP_PROCESSES)):
+            busy.append(self._worker(busy))
+            busy[-1].pipe.send(("warm", share))
+        for worker in busy:
+            try:
+                worker.pipe.recv()
+            except EOFError as error:
+                status = worker.process.wait()
+                raise RunError(f"The process that compiles the kernels ended with {status}; see its message above.") from error
 
     def run(self, job_path: str, tasks: Sequence[int], progress: Progress, whole_machine: bool = False) -> None:
         """Run the tasks; see Executor."""

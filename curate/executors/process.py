@@ -40,7 +40,7 @@ def serve(connection: Connection) -> None:
         except EOFError:
             return
         if message[0] == "warm":
-            warm_up()
+            warm_up(message[1])
             connection.send(("warm",))
             continue
         _, job_path, index = message
@@ -55,15 +55,29 @@ def serve(connection: Connection) -> None:
             connection.send(("crash", index, f"{type(error).__name__}: {error}", traceback.format_exc()))
 
 
-def warm_up() -> None:
-    """Compile every kernel, or load it from the cache."""
+def warm_up(modules: list[str]) -> None:
+    """Compile the kernels of these modules, or load them from the cache."""
     import importlib
-    import pkgutil
+
+    for module in modules:
+        importlib.import_module(f"curate.kernels.{module}")
+
+
+def warm_up_shares(processes: int) -> list[list[str]]:
+    """All kernel modules dealt out by size of source, so that every kernel is compiled by one process."""
+    from pathlib import Path
 
     from curate import kernels
 
-    for module in sorted(m.name for m in pkgutil.iter_modules(kernels.__path__)):
-        importlib.import_module(f"curate.kernels.{module}")
+    sources = sorted(Path(kernels.__path__[0]).glob("*.py"), key=lambda p: (-p.stat().st_size, p.name))
+    shares: list[list[str]] = [[] for _ in range(processes)]
+    sizes = [0] * processes
+    for source in sources:
+        if source.stem not in ("__init__", "build_tables"):
+            smallest = sizes.index(min(sizes))
+            shares[smallest].append(source.stem)
+            sizes[smallest] += source.stat().st_size
+    return shares
 
 
 class _Throttle:
