@@ -21,7 +21,7 @@ from curate.kernels.strings import views
 GROUP_BYTES = 32 << 20
 GROUP_ROWS = 1 << 20
 FILE_BYTES = 1 << 30
-ZSTD_LEVEL = 3
+ZSTD_LEVEL = 2  # level 3 takes 1.5 times as long for 5 % fewer bytes, level 1 saves 14 % of the time for 8 % more
 _LONG = ("id", "text", "meta")  # columns where neither a dictionary nor statistics pay
 
 
@@ -124,7 +124,7 @@ class _Writer:
 
 
 class ParquetWriter(_Writer):
-    """Parquet, zstd level 3; one row group a unit."""
+    """Parquet, zstd level 2; one row group a unit."""
 
     suffix = ".parquet"
     _file: pq.ParquetWriter | None = None
@@ -146,7 +146,7 @@ class ParquetWriter(_Writer):
 
 
 class JsonlWriter(_Writer):
-    """JSON lines, zstd level 3; one frame a unit, so that big files can be read by several workers. `meta` is an object, the metadata is not written."""
+    """JSON lines, zstd level 2; one frame a unit, so that big files can be read by several workers. `meta` is an object, the metadata is not written."""
 
     suffix = ".jsonl.zst"
     _file: BinaryIO | None = None
