@@ -131,4 +131,10 @@ def read_dataset(folder: str | os.PathLike[str], columns: Sequence[str] | None =
     if arrow:
         tables = [pa.ipc.open_file(pa.memory_map(str(p))).read_all() for p in arrow]
         return pa.concat_tables([t.select(names) if names else t for t in tables])
-    raise FileNotFoundError(f"{folder} has no part-*.parquet or part-*.arrow")
+    lines = sorted(folder.glob("part-*.jsonl*"))
+    if lines:
+        import polars as pl
+
+        frame = pl.scan_ndjson(lines, infer_schema_length=None)
+        return (frame.select(names) if names else frame).collect().to_arrow()
+    raise FileNotFoundError(f"{folder} has no part-*.parquet, part-*.arrow or part-*.jsonl")

@@ -104,9 +104,24 @@ def make_manifest(plan: Plan, done: dict[str, Done]) -> dict[str, Any]:
             node = plan.recipe.nodes[name]
             is_model = isinstance(node, SpecialNode) and node.node.is_model
             (models if is_model else datasets)[name] = node_entry(plan, name, done)
-    stages = {d.label: {"key": d.key, "digest": d.digest, "tasks": len(d.receipts), "bytes": d.bytes} for d in done.values()}
+    nodes = {s.label: s.node for s in plan.stages}
+    stages = {
+        d.label: {"node": nodes[d.label], "key": d.key, "digest": d.digest, "tasks": len(d.receipts), "bytes": d.bytes} for d in done.values()
+    }
     return {"curate": __version__, "recipe": plan.recipe.name, "seed": plan.recipe.seed, "datasets": datasets, "models": models,
             "stages": stages, "seconds": seconds(done)}  # fmt: skip
+
+
+def keep_others(manifest: dict[str, Any], earlier: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """After a run of some nodes only: the manifest with what an earlier one says of the recipe's other nodes."""
+    others = {name for name in plan.recipe.nodes if name not in plan.final}
+    merged = dict(manifest)
+    for kind in ("datasets", "models"):
+        merged[kind] = {**{n: e for n, e in earlier[kind].items() if n in others}, **manifest[kind]}
+    kept = {label: e for label, e in earlier["stages"].items() if e["node"] in others}
+    merged["stages"] = {**kept, **manifest["stages"]}
+    merged["seconds"] = {**{label: s for label, s in earlier["seconds"].items() if label in kept}, **manifest["seconds"]}
+    return merged
 
 
 def seconds(done: dict[str, Done]) -> dict[str, dict[str, float]]:

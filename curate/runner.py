@@ -15,7 +15,7 @@ from curate.done import Done
 from curate.errors import DataError, RecipeError
 from curate.executors.executor import Executor
 from curate.jobs import Job, load_done, make_job
-from curate.manifest import ledger_stages, make_manifest, node_entry
+from curate.manifest import keep_others, ledger_stages, make_manifest, node_entry
 from curate.node import NodeInput
 from curate.plan import Plan, make_plan
 from curate.publish import publish
@@ -105,6 +105,9 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
             if plan.final[stage.node] == stage.label:
                 _publish(plan, stage.node, done, store)
         outcome.manifest = make_manifest(plan, done)
+        if only and (store.root / "manifest.json").exists():
+            earlier = json.loads((store.root / "manifest.json").read_bytes())
+            outcome.manifest = keep_others(outcome.manifest, earlier, plan)
         write_atomic(store.root / "manifest.json", json.dumps(outcome.manifest, indent=1, ensure_ascii=False).encode() + b"\n")
     outcome.seconds = time.perf_counter() - started
     return outcome

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from curate.kernels.compiled import inline, kernel, ro, rw
+from curate.kernels.compiled import kernel, leaf, ro, rw
 from curate.kernels.strings import I64, U8
 
 KINDS = ("key", "email", "iban", "card", "ssn", "ip", "phone")  # a window's kind is an index into this
@@ -82,7 +82,7 @@ def classes() -> U8:
     return table
 
 
-@inline
+@leaf
 def _emit(doc, start, end, kind, n, d, a, z, k):  # type: ignore[no-untyped-def]
     if n < doc.size:
         doc[n] = d
@@ -92,12 +92,18 @@ def _emit(doc, start, end, kind, n, d, a, z, k):  # type: ignore[no-untyped-def]
     return n + 1
 
 
-@inline
+@leaf
+def _card_groups(g1, g2, g3):  # type: ignore[no-untyped-def]
+    """Whether digits in groups of these lengths can end a card's number, or three of its four groups of four."""
+    return g3 >= 12 or (g1 == 4 and ((g2 == 4 and g3 == 4) or (g2 == 6 and (g3 == 4 or g3 == 5))))
+
+
+@leaf
 def _numeric(data, cls, s, e, i):  # type: ignore[no-untyped-def]
-    """Measure the run of digits and separators at i: (end, digits, an SSN's 3-2-4 groups?, a phone number's start?)."""
+    """Measure the run of digits and separators at i: (end, a card's groups?, an SSN's 3-2-4 groups?, a phone number's start?)."""
     plus = (i > s and data[i - 1] == _PLUS) or (i > s + 1 and data[i - 2] == _PLUS)
     lead = False
-    ssn = False
+    card = ssn = False
     digits = 0
     g1 = g2 = g3 = 0  # lengths of the last three groups of digits
     z = i
@@ -111,14 +117,16 @@ def _numeric(data, cls, s, e, i):  # type: ignore[no-untyped-def]
             if data[z] == _PLUS:
                 plus = True
             if g3:
+                card |= _card_groups(g1, g2, g3)
                 ssn |= g1 == 3 and g2 == 2 and g3 == 4
                 g1, g2, g3 = g2, g3, 0
         z += 1
+    card |= _card_groups(g1, g2, g3)
     ssn |= g1 == 3 and g2 == 2 and g3 == 4
-    return z, digits, ssn, digits >= 10 or (digits >= 8 and lead) or (digits >= 7 and plus)
+    return z, card, ssn, digits >= 10 or (digits >= 8 and lead) or (digits >= 7 and plus)
 
 
-@inline
+@leaf
 def _address(data, cls, low, e, i):  # type: ignore[no-untyped-def]
     """Measure the run of hexadecimal digits, colons and dots around i: (start, end, an IP address in it?)."""
     a = i
@@ -140,14 +148,26 @@ def _address(data, cls, low, e, i):  # type: ignore[no-untyped-def]
     return a, z, digits > 0 and ((dots >= 3 and digits >= 4) or colons >= 6 or (double and colons >= 2))
 
 
-@inline
+@leaf
 def _beside_at(cls, before, after):  # type: ignore[no-untyped-def]
     return (before >= 0x80 or cls[before] & WORD) and after != 0x2E and cls[after] & DOMAIN
 
 
-@inline
+@leaf
 def _upper(b):  # type: ignore[no-untyped-def]
     return 65 <= b <= 90
+
+
+@leaf
+def _is_long_iban(data, cls, e, i):  # type: ignore[no-untyped-def]
+    """Whether eleven capitals and digits follow from i on, a space or a dash before each allowed."""
+    for _ in range(11):
+        if i < e and (data[i] == 0x20 or data[i] == 0x2D):
+            i += 1
+        if i >= e or not (_upper(data[i]) or cls[data[i]] & DIGIT):
+            return False
+        i += 1
+    return True
 
 
 @kernel(
@@ -155,7 +175,8 @@ def _upper(b):  # type: ignore[no-untyped-def]
         ro(types.uint8), ro(types.int64), ro(types.uint8), types.int64,
         ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64),
         rw(types.int32), rw(types.int64), rw(types.int64), rw(types.uint8),
-    )
+    ),
+    allocates=False,
 )  # fmt: skip
 def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start, end, kind):  # type: ignore[no-untyped-def]
     """Write the windows of every document; return how many there are, which may be more than there was room for.
@@ -176,11 +197,11 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start,
                 continue
             if c & DIGIT:
                 if numbers and i >= past_number:
-                    z, digits, ssn, phone = _numeric(data, cls, s, e, i)
+                    z, card, ssn, phone = _numeric(data, cls, s, e, i)
                     a = max(past_number, i - 2)
                     if ssn and wanted & (1 << SSN):
                         n = _emit(doc, start, end, kind, n, d, a, z, SSN)
-                    if digits >= 12 and wanted & (1 << CARD):
+                    if card and wanted & (1 << CARD):
                         n = _emit(doc, start, end, kind, n, d, a, z, CARD)
                     if phone and wanted & (1 << PHONE):
                         n = _emit(doc, start, end, kind, n, d, a, z, PHONE)
@@ -193,6 +214,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start,
                     and _upper(data[i - 1])
                     and _upper(data[i - 2])
                     and (i == s + 2 or not cls[data[i - 3]] & WORD)
+                    and _is_long_iban(data, cls, e, i + 2)
                 ):
                     n = _emit(doc, start, end, kind, n, d, i - 2, min(e, i - 2 + IBAN_BYTES), IBAN)
             elif b == _AT and wanted & (1 << EMAIL) and s < i < e - 1 and _beside_at(cls, data[i - 1], data[i + 1]):

@@ -208,3 +208,8 @@ def test_datasets_feed_each_other_in_every_form(tmp_path: Path) -> None:
     mix = open_mix(tmp_path / "out" / "m")
     assert len(mix.window(0)) == 16
     assert {span.source for k in range(4) for span in mix.trace(k)}
+    assert result["a"].table().num_rows == figures_of["a"]["rows_out"]
+    whole = figures(tmp_path / "out")
+    toolkit.run(tmp_path / "chain.yaml", out=tmp_path / "out", workers=2, only=["b"])
+    assert figures(tmp_path / "out") == whole, "a run of one node keeps what is known of the others"
+    assert "removed 0 folders" in curate("gc", tmp_path / "out").stdout
