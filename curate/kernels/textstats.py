@@ -1,7 +1,7 @@
 """Counts per document that quality rules divide by each other: of words, of lines, of characters.
 
 All counts are exact integers, so that every decision made from them is the same on every machine; equality of lines is
-by 64-bit hash. Rough speed per core: words 300 to 650 MB/s, lines 290 to 570.
+by 64-bit hash. Rough speed per core: words 600 to 850 MB/s, Gopher's line counts 1300 to 2200, FineWeb's 300 to 430.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.kernels import tables
+from curate.kernels.blocks import bytes_between, first_bit
 from curate.kernels.compiled import kernel, ro, rw, rw2
 from curate.kernels.compiled import types as nb
 from curate.kernels.hashing import hash_range, hash_strings, seen_before, table_size
@@ -64,7 +65,7 @@ def word_counts(words: Words, listed: tuple[str, ...]) -> WordCounts:
     hashes = np.zeros(len(offsets) - 1, np.uint64)
     hash_strings(data, offsets, hashes)
     size = 16
-    while size < 4 * len(hashes):
+    while size < 64 * len(hashes):
         size *= 2
     keys, last = np.zeros(size, np.uint64), np.full(size, -1, np.int64)
     longest = int(np.diff(offsets).max(initial=0))
@@ -100,7 +101,7 @@ def _count_words(
 ) -> None:
     """Fill out: i64[5, n] in the order of WordCounts.
 
-    keys: u64[2^k], zeros, at least four times as long as `listed`; last: i64[2^k], -1: the last document that had it.
+    keys: u64[2^k], zeros, 64 times as long as `listed`, so that hardly any other word meets one; last: i64[2^k], -1: the last document that had it.
     """
     mask = keys.shape[0] - 1
     for i in range(listed.shape[0]):
@@ -117,9 +118,9 @@ def _count_words(
                 at = np.int64(raw[w] & np.uint64(mask))
                 while keys[at] != np.uint64(0) and keys[at] != raw[w]:
                     at = (at + 1) & mask
-                if keys[at] == raw[w] and last[at] != d:
+                if keys[at] == raw[w]:
+                    found += last[at] != d
                     last[at] = d
-                    found += 1
         out[0, d], out[1, d], out[2, d] = doc[d + 1] - doc[d], solid, solid_chars
         out[3, d], out[4, d] = lettered, found
 
@@ -134,6 +135,15 @@ def _count_lines(data: U8, offsets: I64, stage1: U8, stage2: U8, out: npt.NDArra
         dots = 0  # length of the run of full stops before `at`, modulo 3
         while at < end or start < end:
             if at < end:
+                if at + 64 <= data.shape[0]:  # most bytes are no dot, no '#' and start neither an ellipsis nor a line break
+                    marks = bytes_between(data, at, 0x2E, 0x2E) | bytes_between(data, at, 0x23, 0x23)
+                    marks |= bytes_between(data, at, 0x0A, 0x0D) | bytes_between(data, at, 0x1C, 0x1E)
+                    marks |= bytes_between(data, at, 0xC2, 0xC2) | bytes_between(data, at, 0xE2, 0xE2)
+                    skip = first_bit(marks)
+                    if skip:
+                        dots = 0
+                        at = min(at + skip, end)
+                        continue
                 byte = data[at]
                 if byte == 0x2E:
                     dots += 1

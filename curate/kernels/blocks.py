@@ -1,0 +1,59 @@
+"""Bitmaps of 64 bytes: bit k says something of byte k. What they find costs no branch a byte.
+
+LLVM makes one comparison and one move of mask bits for every vector register of bytes; the code is the same on every
+machine. Callers make sure that 64 bytes are there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.extending import intrinsic
+
+from curate.kernels.compiled import types as nb
+
+
+def _bytes_between(_: Any, data: Any, at: Any, low: Any, high: Any) -> Any:
+    """Type and code of bytes_between(data: u8[], at: i64, low: u8, high: u8) -> u64: low <= data[at + k] <= high."""
+    from llvmlite import ir
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, word = ir.IntType(8), ir.IntType(64)
+        row = ir.VectorType(byte, 64)
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        value = builder.load(builder.bitcast(builder.gep(array.data, [arguments[1]]), row.as_pointer()))
+        value.align = 1
+
+        def spread(scalar: Any) -> Any:
+            one = builder.insert_element(ir.Constant(row, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(one, ir.Constant(row, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64))
+
+        span = builder.sub(arguments[3], arguments[2])
+        inside = builder.icmp_unsigned("<=", builder.sub(value, spread(arguments[2])), spread(span))
+        return builder.bitcast(inside, word)
+
+    return nb.uint64(data, nb.int64, nb.uint8, nb.uint8), generate
+
+
+def _first_bit(_: Any, bits: Any) -> Any:
+    """Type and code of first_bit(bits: u64) -> i64: position of the lowest bit that is set; 64 where none is."""
+    from llvmlite import ir
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return nb.int64(nb.uint64), generate
+
+
+def _count_bits(_: Any, bits: Any) -> Any:
+    """Type and code of count_bits(bits: u64) -> i64: how many bits are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return nb.int64(nb.uint64), generate
+
+
+bytes_between: Any = intrinsic(_bytes_between)
+first_bit: Any = intrinsic(_first_bit)
+count_bits: Any = intrinsic(_count_bits)
