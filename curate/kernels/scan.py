@@ -18,6 +18,7 @@ import numpy.typing as npt
 from numba import types
 
 from curate.kernels.compiled import kernel, leaf, ro, rw
+from curate.kernels.hashing import load64
 from curate.kernels.strings import I64, U8
 
 KINDS = ("key", "email", "iban", "card", "ssn", "ip", "phone")  # a window's kind is an index into this
@@ -32,6 +33,8 @@ KEY_BYTES = 20_000
 
 _DIGITS = b"0123456789"
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_u = np.uint64
+_BYTE = _u(255)
 _AT, _COLON, _PLUS, _ZERO = 0x40, 0x3A, 0x2B, 0x30
 
 
@@ -51,6 +54,7 @@ class Prefixes(NamedTuple):
     first: I64  # i64[k+1], prefix j is text[first[j]:first[j+1]]
     trigger: I64  # i64[k], position of the rarest byte within the prefix
     by_byte: I64  # i64[257], prefixes whose trigger is byte b: by_byte[b] .. by_byte[b+1]
+    near: U8  # u8[768], bit t for trigger t: the byte itself, at 256 + what stands before it, at 512 + what stands before that
 
 
 def prefixes(pairs: tuple[tuple[bytes, int], ...]) -> Prefixes:
@@ -60,7 +64,19 @@ def prefixes(pairs: tuple[tuple[bytes, int], ...]) -> Prefixes:
     trigger = np.array([at for _, at in ordered], np.int64)
     counts = np.bincount([p[at] for p, at in ordered], minlength=256)
     by_byte = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Prefixes(np.frombuffer(b"".join(p for p, _ in ordered), np.uint8), first, trigger, by_byte)
+    return Prefixes(np.frombuffer(b"".join(p for p, _ in ordered), np.uint8), first, trigger, by_byte, _near(ordered))
+
+
+def _near(pairs: list[tuple[bytes, int]]) -> U8:
+    """`Prefixes.near`: at most eight different triggers, none at the start of its prefix."""
+    slots = {byte: 1 << t for t, byte in enumerate(sorted({p[at] for p, at in pairs}))}
+    near = np.zeros((3, 256), np.uint8)
+    for prefix, at in pairs:
+        bit = slots[prefix[at]]
+        near[0, prefix[at]] |= bit
+        near[1, prefix[at - 1]] |= bit
+        near[2, prefix[at - 2] if at > 1 else slice(None)] |= bit
+    return near.ravel()
 
 
 @cache
@@ -80,6 +96,21 @@ def classes() -> U8:
     mark(_DIGITS + _LETTERS + b"_", WORD)
     mark(b"@:", SEED)
     return table
+
+
+@leaf
+def _next_seed(data, cls, i, e):  # type: ignore[no-untyped-def]
+    """Place of the first byte from i on that something may begin at, or e."""
+    while i + 8 <= e:
+        w = load64(data, i)
+        low = cls[w & _BYTE] | cls[(w >> _u(8)) & _BYTE] | cls[(w >> _u(16)) & _BYTE] | cls[(w >> _u(24)) & _BYTE]
+        high = cls[(w >> _u(32)) & _BYTE] | cls[(w >> _u(40)) & _BYTE] | cls[(w >> _u(48)) & _BYTE] | cls[w >> _u(56)]
+        if (low | high) & SEED:
+            break
+        i += 8
+    while i < e and not cls[data[i]] & SEED:
+        i += 1
+    return i
 
 
 @leaf
@@ -123,7 +154,7 @@ def _numeric(data, cls, s, e, i):  # type: ignore[no-untyped-def]
         z += 1
     card |= _card_groups(g1, g2, g3)
     ssn |= g1 == 3 and g2 == 2 and g3 == 4
-    return z, card, ssn, digits >= 10 or (digits >= 8 and lead) or (digits >= 7 and plus)
+    return z, card, ssn, digits >= 10 or (digits >= 9 and lead) or (digits >= 7 and plus)
 
 
 @leaf
@@ -173,12 +204,12 @@ def _is_long_iban(data, cls, e, i):  # type: ignore[no-untyped-def]
 @kernel(
     types.int64(
         ro(types.uint8), ro(types.int64), ro(types.uint8), types.int64,
-        ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64),
+        ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64), ro(types.uint8),
         rw(types.int32), rw(types.int64), rw(types.int64), rw(types.uint8),
     ),
     allocates=False,
 )  # fmt: skip
-def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start, end, kind):  # type: ignore[no-untyped-def]
+def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, doc, start, end, kind):  # type: ignore[no-untyped-def]
     """Write the windows of every document; return how many there are, which may be more than there was room for.
 
     wanted: bit k for each kind k. cls: as `classes`, with TRIGGER and SEED where `by_byte` has prefixes.
@@ -190,11 +221,13 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start,
         e = offsets[d + 1]
         past_number = past_address = past_email = s
         last_email = -1
-        for i in range(s, e):
+        i = s - 1
+        while True:
+            i = _next_seed(data, cls, i + 1, e)
+            if i >= e:
+                break
             b = data[i]
             c = cls[b]
-            if not c & SEED:
-                continue
             if c & DIGIT:
                 if numbers and i >= past_number:
                     z, card, ssn, phone = _numeric(data, cls, s, e, i)
@@ -237,7 +270,10 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, doc, start,
                     if found:
                         n = _emit(doc, start, end, kind, n, d, a, z, IP)
                     past_address = z
-            elif c & TRIGGER:
+                if c & DIGIT:
+                    while i + 1 < e and cls[data[i + 1]] & DIGIT:  # nothing begins within a group of digits
+                        i += 1
+            elif c & TRIGGER and i > s and near[b] & near[256 + data[i - 1]] & near[512 + (data[i - 2] if i > s + 1 else 0)]:
                 for j in range(by_byte[b], by_byte[b + 1]):
                     size = first[j + 1] - first[j]
                     a = i - trigger[j]

@@ -201,7 +201,7 @@ _KEY = re.compile(
     rb"-----END (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
 )  # fmt: skip
 _ALL_PREFIXES = (
-    (b"AKIA", 2), (b"ASIA", 2), (b"AIza", 1), (b"eyJ", 2), (b"SG.", 1), (b"-----BEGIN", 4),
+    (b"AKIA", 2), (b"ASIA", 2), (b"AIza", 2), (b"eyJ", 2), (b"SG.", 1), (b"-----BEGIN", 5),
     *((p, len(p) - 1) for p in (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_")),
     *((p, len(p) - 1) for p in (b"hf_", b"npm_", b"glpat-", b"sk-", b"GOCSPX-", b"xapp-")),
     *((b"xox%c-" % c, 4) for c in b"abeoprs"),
