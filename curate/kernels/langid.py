@@ -27,47 +27,124 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numba import types
+from numba.extending import intrinsic
 
 from curate.kernels.compiled import kernel, leaf, ro, rw
 from curate.kernels.fasttext_model import FastTextModel
+from curate.kernels.hashing import load64
 from curate.kernels.strings import I64, U8
 
-SLOTS = 1 << 15  # remembered words: 32 byte key + D floats each, 3.2 MB for D = 16
-SCRATCH = 512  # 5 for a word's bytes, the rest for rows to be added
-LANES = 8  # vectors are padded with zeros to a multiple of this and added that many numbers at a time
+SLOTS = 1 << 15  # remembered words: 64 bytes of key and count + D floats each, 4.2 MB for D = 16
+SCRATCH = 512  # rows to be added
+LANES = 16  # vectors are padded with zeros to a multiple of this and added that many numbers at a time
+HEAD = 8  # 64-bit words before the vector of a remembered word: 4 for its bytes, one for its count, three empty (a cache line)
 
 # Positions are unsigned: numba then leaves out its test for negative indices.
 _U64: Any = np.uint64
 _0, _1, _2, _3, _4, _5, _6, _7, _8 = (_U64(i) for i in range(9))
+_9, _10, _11, _12, _13, _14, _15, _16 = (_U64(i) for i in range(9, 17))
 _I64_0: Any = np.int64(0)
 _63, _LONGEST_KEY = _U64(63), _U64(32)
 _OFFSET, _PRIME, _SIGN = np.uint32(2166136261), np.uint32(16777619), np.uint32(0xFFFFFF00)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-_MARK_END, _MARK_LABEL = np.uint64(int.from_bytes(b"</s>")), np.uint64(int.from_bytes(b"__label_"))
+_ODD0, _ODD1, _ODD2, _ODD3 = (_U64(i) for i in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
+_MARK_END, _MARK_LABEL = np.uint64(int.from_bytes(b"</s>", "little")), np.uint64(int.from_bytes(b"__label_", "little"))
+_HIGH, _LOW, _SPACES, _FROM_9, _FROM_14 = (_U64(0x0101010101010101 * i) for i in (0x80, 0x7F, 0x20, 0x80 - 9, 0x80 - 14))
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _INVERSE_FACTORIALS = np.array([1.0 / math.factorial(i) for i in range(13, -1, -1)])
-_ODD, _PAIRS, _NIBBLES, _BYTES = (np.uint64(m) for m in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101))
+
+
+def _native(name: str, *operands: Any) -> Any:
+    """The function u64 -> u64 that LLVM calls `name`, one machine instruction."""
+
+    def typed(_: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            from llvmlite import ir
+
+            extra = [ir.Constant(ir.IntType(1), operand) for operand in operands]
+            function = builder.module.declare_intrinsic(
+                name, [ir.IntType(64)], ir.FunctionType(ir.IntType(64), [ir.IntType(64)] + [e.type for e in extra])
+            )
+            return builder.call(function, [*arguments, *extra])
+
+        return types.uint64(types.uint64), generate
+
+    return intrinsic(typed)
+
+
+_ones = _native("llvm.ctpop")
+_trailing_zeros = _native("llvm.cttz", 0)  # 64 for 0
+
+
+def _typed_high(_: Any, a: Any, b: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from llvmlite import ir
+
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+_high_half: Any = intrinsic(_typed_high)
+
+
+@leaf
+def _eight(data: Any, at: Any) -> Any:
+    """u64: data[at : at + 8], the first byte lowest; NUL beyond the end of data."""
+    if at + _8 <= _U64(data.shape[0]):
+        return load64(data, np.int64(at))
+    bytes_ = _0
+    for i in range(at, _U64(data.shape[0])):
+        bytes_ |= _U64(data[i]) << ((i - at) << _3)
+    return bytes_
+
+
+@leaf
+def _to_white(bytes_: Any) -> Any:
+    """How many of eight bytes come before the first white space: space, \\t \\n \\v \\f \\r, NUL. No sum reaches the next byte."""
+    low = bytes_ & _LOW
+    other = (low + _LOW) & ((low ^ _SPACES) + _LOW) & (~(low + _FROM_9) | (low + _FROM_14))
+    return _trailing_zeros(~(other | bytes_) & _HIGH) >> _3
+
+
+def _typed_add(_: Any, into: Any, to: Any, rows: Any, at: Any) -> Any:
+    """Type and code of add_lanes(into: f32[] or f64[], to: u64, rows: f32[], at: u64): into[to : to + LANES] += rows[at : at + LANES]."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from llvmlite import ir
+
+        single, wide = (
+            ir.VectorType(t, LANES) for t in (ir.FloatType(), ir.DoubleType() if into.dtype == types.float64 else ir.FloatType())
+        )
+        sums, added = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2))
+        target = builder.bitcast(builder.gep(sums.data, [arguments[1]]), wide.as_pointer())
+        source = builder.load(builder.bitcast(builder.gep(added.data, [arguments[3]]), single.as_pointer()), align=4)
+        if wide != single:
+            source = builder.fpext(source, wide)
+        builder.store(builder.fadd(builder.load(target, align=4), source), target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(into, types.uint64, rows, types.uint64), generate
+
+
+_add_lanes: Any = intrinsic(_typed_add)
 
 
 @leaf
 def _add_listed(into: Any, to: Any, rows: Any, listed: Any, count: Any, dim: Any) -> None:
-    """into[to : to + dim] += each of the first `count` rows named in `listed`, in that order, the sums kept in registers."""
-    for q in range(_0, dim, _8):
-        i = to + q
-        a0, a1, a2, a3 = into[i], into[i + _1], into[i + _2], into[i + _3]
-        a4, a5, a6, a7 = into[i + _4], into[i + _5], into[i + _6], into[i + _7]
+    """into[to : to + dim] += each of the first `count` rows named in `listed`, in that order."""
+    for q in range(_0, dim, _16):
         for k in range(count):
-            j = listed[k] + q
-            a0 += rows[j]
-            a1 += rows[j + _1]
-            a2 += rows[j + _2]
-            a3 += rows[j + _3]
-            a4 += rows[j + _4]
-            a5 += rows[j + _5]
-            a6 += rows[j + _6]
-            a7 += rows[j + _7]
-        into[i], into[i + _1], into[i + _2], into[i + _3] = a0, a1, a2, a3
-        into[i + _4], into[i + _5], into[i + _6], into[i + _7] = a4, a5, a6, a7
+            _add_lanes(into, to + q, rows, listed[k] + q)
+
+
+@leaf
+def _add_vector(total: Any, home: Any, vectors: Any, vector: Any, dim: Any) -> None:
+    """total[home : home + dim] += vectors[vector : vector + dim], in float64."""
+    for q in range(_0, dim, _16):
+        _add_lanes(total, home + q, vectors, vector + q)
 
 
 @leaf
@@ -97,9 +174,65 @@ def _word_number(data: Any, start: Any, size: Any, slots: Any, word_bytes: Any, 
     return np.int64(-1)
 
 
+@leaf
+def _list_grams(
+    data: Any,
+    start: Any,
+    stop: Any,
+    opened: Any,
+    shortest: Any,
+    longest: Any,
+    buckets: Any,
+    inverse: Any,
+    kept: Any,
+    pruned: Any,
+    listed: Any,
+    count: Any,
+) -> Any:
+    """Append the buckets of the n-grams that start at one character of a word ending at `stop`, or at its '<' if `opened`.
+
+    Buckets without a row are overwritten by the next one: a branch would be guessed wrong every other time.
+    Returns (new count, where the second character starts).
+    """
+    h, grams, at, after = _OFFSET, _0, start, stop
+    if opened:
+        h, grams, after = _hashed(h, np.uint8(60)), _1, start
+    while grams < longest:
+        closed = at >= stop
+        if closed:
+            h = _hashed(h, np.uint8(62))
+        else:
+            h = _hashed(h, data[at])
+            at += _1
+            while at < stop and data[at] & 0xC0 == 0x80:
+                h = _hashed(h, data[at])
+                at += _1
+        if grams == _0:
+            after = at
+        grams += _1
+        if grams >= shortest:
+            bucket = _high_half(inverse * _U64(h), buckets)
+            listed[count] = bucket
+            count += (kept[bucket >> _6] >> (bucket & _63)) & _1 if pruned else _1
+        if closed:
+            break
+    return count, after
+
+
+@leaf
+def _to_rows(listed: Any, first: Any, count: Any, kept: Any, rank: Any, pruned: Any, n_words: Any, dim: Any) -> None:
+    """Replace the buckets in listed[first : count] by where their rows start."""
+    for k in range(first, count):
+        bucket = listed[k]
+        if pruned:
+            below = kept[bucket >> _6] & ((_1 << (bucket & _63)) - _1)  # kept buckets below it in this 64-bit word
+            bucket = _U64(rank[bucket >> _6]) + _ones(below)
+        listed[k] = (n_words + bucket) * dim
+
+
 _POOL = types.void(
     ro(types.uint8), ro(types.int64), ro(types.float32), ro(types.int32), ro(types.uint8), ro(types.int64), ro(types.uint64), ro(types.int32),
-    ro(types.uint64), rw(types.uint64), rw(types.float32), rw(types.int64), rw(types.uint64), rw(types.float64),
+    ro(types.uint64), rw(types.uint64), rw(types.float32), rw(types.uint64), rw(types.float64),
     rw(types.int64),
 )  # fmt: skip
 
@@ -107,121 +240,85 @@ _POOL = types.void(
 @kernel(_POOL, allocates=False)
 def pool(
     data: Any, offsets: Any, weights: Any, slots: Any, word_bytes: Any, word_offsets: Any, kept: Any, rank: Any, settings: Any,
-    keys: Any, vectors: Any, counts: Any, scratch: Any, total: Any, n_rows: Any,
+    memory: Any, vectors: Any, listed: Any, total: Any, n_rows: Any,
 ) -> None:  # fmt: skip
     """Sum the vectors of all words and n-grams of each document.
 
     data u8[nbytes], offsets i64[n+1]; weights f32[rows * D], slots .. settings: the fields of FastTextModel
-    keys u64[S * 4], vectors f32[(S + 1) * D], counts i64[S + 1]: remembered words; the last is scratch for longer words
-    scratch u64[SCRATCH]; total f64[n * D]: written; n_rows i64[n]: number of vectors summed, 0 for a document without words
+    memory u64[(S + 1) * (HEAD + D / 2)]: remembered words; the last is scratch for longer words. vectors f32[]: the same memory
+    listed u64[SCRATCH]: scratch; total f64[n * D]: written; n_rows i64[n]: number of vectors summed, 0 for a document without words
     Linear in the number of bytes: each character starts at most (longest n-gram) n-grams.
     """
-    n_words, buckets, shortest, longest, end_row, dim = (
-        settings[0],
-        np.uint32(settings[1]),
-        settings[2],
-        settings[3],
-        settings[4],
-        settings[6],
-    )
-    pruned = settings[5] != _0
-    n_slots = np.uint64(counts.shape[0] - 1)
+    n_words, buckets, shortest, longest, end_row, dim = settings[0], settings[1], settings[2], settings[3], settings[4], settings[6]
+    pruned, longest_word = settings[5] != _0, settings[7]
+    inverse = ~_0 // buckets + _1  # h % buckets without a division: Lemire, Kaser and Kurz 2019 (arXiv:1902.01961)
+    stride = _8 + (dim >> _1)
+    n_slots = _U64(memory.shape[0]) // stride - _1
     slot_mask = n_slots - _1
-    key, listed = scratch[:5], scratch[5:]
-    full = listed.shape[0] - np.int64(longest)
+    full = _U64(listed.shape[0]) - longest - _1
     total[:] = 0.0
     for d in range(offsets.shape[0] - 1):
         home = np.uint64(d) * dim
-        rows, has_word = _I64_0, False
+        rows, has_word = _0, False
         at, stop = np.uint64(offsets[d]), np.uint64(offsets[d + 1])
         while at < stop:
-            # One word, its bytes packed into `key` on the way. White space: space, \t \n \v \f \r, NUL.
-            start, packed = at, _0
-            key[0], key[1], key[2], key[3] = _0, _0, _0, _0
-            while at < stop:
-                b = data[at]
-                if b <= 32 and (b == 32 or b == 0 or 9 <= b <= 13):
-                    break
-                packed = (packed << _8) | np.uint64(b)
-                at += _1
-                if (at - start) & _7 == _0:
-                    key[min((at - start - _1) >> _3, _4)] = packed
-                    packed = _0
+            # One word, up to 32 of its bytes in k0 .. k3: the last eight first, zeros behind.
+            start = at
+            first = last = k0 = _eight(data, at)
+            k1 = k2 = k3 = _0
+            n = min(_to_white(first), stop - at)
+            while n == _8:
+                at += _8
+                last = _eight(data, at)
+                n = min(_to_white(last), stop - at)
+                if at - start < _LONGEST_KEY:
+                    k0, k1, k2, k3 = last, k0, k1, k2
+            at += n
             size = at - start
             at += _1  # the white space after it
             if size == _0:
                 continue
+            if size < _LONGEST_KEY:
+                k0 &= (_1 << (n << _3)) - _1
             has_word = True
-            if size & _7 != _0:
-                key[min(size >> _3, _4)] = packed
-            if (size == _4 and key[0] == _MARK_END) or (size > _8 and key[0] == _MARK_LABEL and data[start + _8] == 95):
+            if size == _4 and k0 == _MARK_END:
                 continue  # marks of fastText's training files, not words
-            slot = n_slots
-            known = False
+            if size > _8 and first == _MARK_LABEL and data[start + _8] == 95:
+                continue
+            slot, known = n_slots * stride, False
             if size <= _LONGEST_KEY:
-                h = (key[0] ^ (key[0] >> np.uint64(29))) * _MIX
-                h = (h ^ key[1] ^ (h >> np.uint64(32))) * _MIX
-                h = (h ^ key[2] ^ (h >> np.uint64(32))) * _MIX
-                h = (h ^ key[3] ^ (h >> np.uint64(32))) * _MIX
-                slot = (h >> np.uint64(40)) & slot_mask
-                k = slot << _2
-                known = keys[k] == key[0] and keys[k + _1] == key[1] and keys[k + _2] == key[2] and keys[k + _3] == key[3]
+                h = (k0 * _ODD0) ^ (k1 * _ODD1) ^ (k2 * _ODD2) ^ (k3 * _ODD3)
+                h = (h ^ (h >> np.uint64(32))) * _MIX
+                slot = ((h >> np.uint64(40)) & slot_mask) * stride
+                known = (memory[slot] ^ k0) | (memory[slot + _1] ^ k1) | (memory[slot + _2] ^ k2) | (memory[slot + _3] ^ k3) == _0
                 if not known:
-                    keys[k], keys[k + _1], keys[k + _2], keys[k + _3] = key[0], key[1], key[2], key[3]
-            vector = slot * dim
+                    memory[slot], memory[slot + _1], memory[slot + _2], memory[slot + _3] = k0, k1, k2, k3
+            vector = (slot + _8) << _1
             if not known:
-                found, count = _I64_0, _I64_0
+                word_end = start + size
+                found, count, fresh = _0, _0, _0
                 for q in range(vector, vector + dim):
                     vectors[q] = np.float32(0)
-                word = _word_number(data, start, size, slots, word_bytes, word_offsets)
-                if word >= 0:
-                    listed[0], count = _U64(word) * dim, 1
-                # n-grams of "<word>": position 0 is '<', 1 .. size the word, size + 1 is '>'.
-                end = size + _2
-                i = _0
-                while i < end:
-                    j, after, grams = i, end, _1
-                    b = np.uint8(60) if i == _0 else (np.uint8(62) if i > size else data[start + i - _1])
-                    h32 = _OFFSET
-                    while j < end and grams <= longest:
-                        while True:
-                            h32 = _hashed(h32, b)
-                            j += _1
-                            b = np.uint8(62) if j > size else data[start + j - _1]
-                            if b & 0xC0 != 0x80:
-                                break
-                        if grams == _1:
-                            after = j
-                        if grams >= shortest and not (grams == _1 and (i == _0 or j == end)):
-                            bucket = np.uint64(h32 % buckets)
-                            row = n_words + bucket
-                            alive = True
-                            if pruned:
-                                bits, shift = kept[bucket >> _6], bucket & _63
-                                alive = (bits >> shift) & _1 != _0
-                                if alive:
-                                    x = bits & ((_1 << shift) - _1)  # kept buckets below it in this 64-bit word: count bits
-                                    x = x - ((x >> _1) & _ODD)
-                                    x = (x & _PAIRS) + ((x >> _2) & _PAIRS)
-                                    x = (((x + (x >> _4)) & _NIBBLES) * _BYTES) >> np.uint64(56)
-                                    row = n_words + np.uint64(rank[bucket >> _6]) + x
-                            if alive:
-                                listed[count] = row * dim
-                                count += 1
-                        grams += _1
-                    i = after
-                    if count > full or i == end:
+                if size <= longest_word:
+                    word = _word_number(data, start, size, slots, word_bytes, word_offsets)
+                    if word >= 0:
+                        listed[0], count, fresh = _U64(word) * dim, _1, _1
+                # n-grams of "<word>"
+                i, opened = start, True
+                while i < word_end:
+                    count, i = _list_grams(data, i, word_end, opened, shortest, longest, buckets, inverse, kept, pruned, listed, count)
+                    opened = False
+                    if count > full or i >= word_end:
+                        _to_rows(listed, fresh, count, kept, rank, pruned, n_words, dim)
                         _add_listed(vectors, vector, weights, listed, count, dim)
                         found += count
-                        count = 0
-                counts[slot] = found
-            for q in range(dim):
-                total[home + q] += np.float64(vectors[vector + q])
-            rows += counts[slot]
+                        count, fresh = _0, _0
+                memory[slot + _4] = found
+            _add_vector(total, home, vectors, vector, dim)
+            rows += memory[slot + _4]
         if has_word and end_row < n_words:
-            for q in range(dim):
-                total[home + q] += np.float64(weights[end_row * dim + q])
-            rows += 1
+            _add_vector(total, home, weights, end_row * dim, dim)
+            rows += _1
         n_rows[d] = rows
 
 
@@ -312,11 +409,10 @@ class Identifier:
         self._weights, self._output = _padded(model.weights, self._dim), _padded(model.output, self._dim)
         m = model
         end_row = m.end_row if m.end_row >= 0 else m.n_words
-        self._settings = np.array([m.n_words, m.buckets, m.shortest, m.longest, end_row, m.pruned, self._dim], np.uint64)
-        self._keys = np.zeros(slots * 4, np.uint64)
-        self._vectors = np.zeros((slots + 1) * self._dim, np.float32)
-        self._counts = np.zeros(slots + 1, np.int64)
-        self._scratch = np.zeros(SCRATCH, np.uint64)
+        longest_word = max(np.diff(m.word_offsets), default=0)
+        self._settings = np.array([m.n_words, m.buckets, m.shortest, m.longest, end_row, m.pruned, self._dim, longest_word], np.uint64)
+        self._memory = _aligned((slots + 1) * (HEAD + self._dim // 2))
+        self._listed = np.zeros(SCRATCH, np.uint64)
         nodes = max(len(m.left), len(m.output)) + 2
         self._hidden, self._stack, self._chance = np.zeros(self._dim, np.float32), np.zeros(nodes, np.int64), np.zeros(nodes, np.float64)
 
@@ -326,7 +422,7 @@ class Identifier:
         total, n_rows = np.empty(n * self._dim, np.float64), np.empty(n, np.int64)
         pool(
             data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, m.kept, m.rank, self._settings,
-            self._keys, self._vectors, self._counts, self._scratch, total, n_rows,
+            self._memory, self._memory.view(np.float32), self._listed, total, n_rows,
         )  # fmt: skip
         label, score = np.empty(n, np.int32), np.empty(n, np.float64)
         choose(total, n_rows, self._output, m.left, m.right, self._hidden, self._stack, self._chance, label, score)
@@ -337,3 +433,10 @@ def _padded(matrix: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32
     wide = np.zeros((matrix.shape[0], dim), np.float32)
     wide[:, : matrix.shape[1]] = matrix
     return wide.reshape(-1)
+
+
+def _aligned(size: int) -> npt.NDArray[np.uint64]:
+    """u64[size] of zeros that starts a cache line."""
+    wide = np.zeros(size + 7, np.uint64)
+    skip = -wide.ctypes.data // 8 % 8
+    return wide[skip : skip + size]
