@@ -12,11 +12,11 @@ Rae et al. 2021, "Scaling Language Models" (Gopher), Table A1, in the reading of
   - every share of characters is of the whole text, white space included.
 
 Lines and paragraphs are compared byte by byte. n-grams are compared by 64-bit hashes. Time is linear in bytes and
-words; scratch is about 70 bytes a word and 40 bytes a line of the largest document. uint64 arithmetic wraps.
+words; scratch is about 70 bytes a word and 55 bytes a line of the largest document. uint64 arithmetic wraps.
 
 Two prunings, both exact up to those hashes, keep the tables small:
   - a (n+1)-gram can repeat only where the n-grams at its two first words do (2-4 grams);
-  - joined n-grams of at least PREFIX bytes can be the same only where their first PREFIX bytes are. (Repeated
+  - joined n-grams of at least 12, 15, 22 or 30 bytes can be the same only where their first 12, 15, ... bytes are. (Repeated
     5-grams say nothing about joined 6-grams: "a b c d e f" and "ab c d e f g" share letters, not words.)
 """
 
@@ -26,23 +26,44 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.extending import intrinsic
 
-from curate.kernels.compiled import kernel, ro, rw, rw2
-from curate.kernels.hashing import hash_range, load64
+from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
+from curate.kernels.hashing import ODD1, ODD2, ODD3, SEED, fold_multiply, hash_range, load64
 from curate.kernels.whitespace import strip
 
 TOP = (2, 3, 4)
 JOINED = (5, 6, 7, 8, 9, 10)
-PREFIX = 12  # bytes: four CJK characters, two to three English words
+PREFIXES = (12, 15, 22, 30)  # bytes: 4, 5, 7 and 10 CJK characters, 3 to 7 English words; at most 8 between two
+SLACK = 32  # bytes after the joined words that may be read or written: the longest prefix, two words of 64 bits
 
 _U = np.uint64
 _MIX1 = _U(0x9E3779B97F4A7C15)
 _MIX2 = _U(0xD6E8FEB86659FD93)
-_BASE = _U(0xC2B2AE3D27D4EB4F)  # odd, so that it has an inverse modulo 2^64
-_INVERSE = _U(pow(0xC2B2AE3D27D4EB4F, -1, 1 << 64))
+_ONES = _U(0x0101010101010101)
+_LOW = _U(0x7F7F7F7F7F7F7F7F)
+_NEWLINES = _U(0x0A0A0A0A0A0A0A0A)
+_NEVER = 2**31 - 1
 
 _u8, _i32, _i64, _u64, _f64 = types.uint8, types.int32, types.int64, types.uint64, types.float64
+_pair: Any = types.UniTuple(_i64, 2)  # type: ignore[no-untyped-call]  # numba has none
 _triple: Any = types.UniTuple(_i64, 3)  # type: ignore[no-untyped-call]  # numba has none
+
+
+def _store64(_: Any, data: Any, at: Any, value: Any) -> Any:
+    """Type and code of store64(data: u8[], at: i64, value: u64): eight bytes to any address, no bounds check."""
+    from llvmlite import ir
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
+        builder.store(arguments[2], address, align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.int64, types.uint64), generate
+
+
+store64: Any = intrinsic(_store64)
 
 
 @kernel(_i64(_i64), allocates=False)
@@ -63,54 +84,109 @@ def _shift(size: int) -> Any:
     return shift
 
 
-@kernel(_triple(ro(_u8), _i64, _i64, _i64, rw(_i64), rw(_i64), rw(_u64), rw(_i32), _i64), allocates=False)
-def _segments(
-    data: Any, start: int, end: int, least: int, begins: Any, sizes: Any, hashes: Any, table: Any, most: int
-) -> tuple[int, int, int]:
-    """Split data[start:end] at runs of at least `least` newlines; return (segments, repeats, characters in repeats).
+@leaf
+def _newlines(word: Any) -> Any:
+    """u64: 1 in every byte of `word` that is a newline, 0 in the others (no carry leaves a byte: exact)."""
+    rest = word ^ _NEWLINES
+    return (~(((rest & _LOW) + _LOW) | rest) >> _U(7)) & _ONES
 
-    begins, sizes, hashes, table: scratch for `most` segments, which is a bound on what will be found.
+
+@leaf
+def _inner(word: Any) -> Any:
+    """u64: 1 in every byte of `word` that continues a code point, 0 in the others."""
+    return (word >> _U(7)) & ~(word >> _U(6)) & _ONES
+
+
+@kernel(_pair(ro(_u8), _i64, _i64), allocates=False)
+def _measure(data: Any, start: int, end: int) -> tuple[int, int]:
+    """Return (code points, runs of newlines) of data[start:end], eight bytes at a time."""
+    if end == start:
+        return 0, 0
+    blocks = (end - start - 1) >> 3
+    inner, runs = _U(0), _U(0)
+    for k in range(blocks):
+        at = start + 1 + 8 * k
+        word = load64(data, at)
+        inner += (_inner(word) * _ONES) >> _U(56)
+        runs += ((_newlines(word) & ~_newlines(load64(data, at - 1))) * _ONES) >> _U(56)
+    chars: Any = 8 * blocks - np.int64(inner)
+    count: Any = np.int64(runs)
+    chars += 1 if data[start] & 0xC0 != 0x80 else 0
+    count += 1 if data[start] == 10 else 0
+    for at in range(start + 1 + 8 * blocks, end):
+        chars += 1 if data[at] & 0xC0 != 0x80 else 0
+        count += 1 if data[at] == 10 and data[at - 1] != 10 else 0
+    return chars, count
+
+
+@kernel(_i64(ro(_u8), _i64, _i64, rw(_i64), rw(_i64)), allocates=False)
+def _newline_runs(data: Any, start: Any, end: int, stops: Any, nexts: Any) -> int:
+    """Write where the runs of newlines in data[start:end] start and end to stops, nexts; return how many there are."""
+    runs = 0
+    at = start
+    while at < end:
+        if at + 8 <= end:
+            found = _newlines(load64(data, at))
+            if found == _U(0):
+                at += 8
+                continue
+            lowest = found & (~found + _U(1))
+            at += np.int64((((lowest - _U(1)) & _ONES) * _ONES) >> _U(56))
+        elif data[at] != 10:
+            at += 1
+            continue
+        stops[runs] = at
+        at += 1
+        while at < end and data[at] == 10:
+            at += 1
+        nexts[runs] = at
+        runs += 1
+    return runs
+
+
+@kernel(_triple(ro(_u8), _i64, _i64, _i64, rw(_i64), rw(_i64), _i64, rw(_i64), rw(_i64), rw(_u64), rw(_i32)), allocates=False)
+def _segments(
+    data: Any, start: int, end: int, least: int, stops: Any, nexts: Any, runs: int, begins: Any, sizes: Any, hashes: Any, table: Any
+) -> tuple[int, int, int]:
+    """Split data[start:end] at its runs of at least `least` newlines; return (segments, repeats, characters in repeats).
+
+    stops, nexts: the runs, also those outside; begins, sizes, hashes, table: scratch for runs + 1 segments.
     """
-    mask = _power_of_two(2 * most) - 1
+    mask = _power_of_two(2 * (runs + 1)) - 1
     for slot in range(mask + 1):
         table[slot] = 0
     segments = distinct = repeats = chars = 0
     begin = start
-    while begin >= 0:
-        stop, following, at = end, -1, begin
-        while at < end:
-            if data[at] != 10:
-                at += 1
+    for run in range(runs + 1):
+        stop = end
+        if run < runs:
+            stop = stops[run]
+            if stop < start or nexts[run] > end or nexts[run] - stop < least:
                 continue
-            run = at
-            while run < end and data[run] == 10:
-                run += 1
-            if run - at >= least:
-                stop, following = at, run
-                break
-            at = run
         segments += 1
         size = stop - begin
         h = hash_range(data, begin, stop)
         p = np.int64(h & _U(mask))
         while table[p]:
             first = table[p] - 1
-            k = 0
             if hashes[first] == h and sizes[first] == size:
-                while k < size and data[begins[first] + k] == data[begin + k]:
+                k, other = 0, begins[first]
+                while k + 8 <= size and load64(data, other + k) == load64(data, begin + k):
+                    k += 8
+                while k < size and data[other + k] == data[begin + k]:
                     k += 1
                 if k == size:
                     break
             p = (p + 1) & mask
         if table[p]:
             repeats += 1
-            for k in range(begin, stop):
-                chars += 1 if data[k] & 0xC0 != 0x80 else 0
+            chars += _measure(data, begin, stop)[0]
         else:
             begins[distinct], sizes[distinct], hashes[distinct] = begin, size, h
             distinct += 1
             table[p] = distinct
-        begin = following
+        if run < runs:
+            begin = nexts[run]
     return segments, repeats, chars
 
 
@@ -126,49 +202,44 @@ def segment_shares(data: Any, offsets: Any, shares: Any, chars: Any) -> None:
     n = len(offsets) - 1
     most = 0
     for d in range(n):
-        runs = 0
-        for i in range(offsets[d] + 1, offsets[d + 1]):
-            runs += 1 if data[i] == 10 and data[i - 1] != 10 else 0
+        chars[d], runs = _measure(data, offsets[d], offsets[d + 1])
         most = max(most, runs)
-    most += 3  # a run at the very start, the piece after the last one, and one to spare
-    begins, sizes, hashes = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint64)
-    table = np.empty(_power_of_two(2 * most), np.int32)
+    stops, nexts = np.empty(most, np.int64), np.empty(most, np.int64)
+    begins, sizes, hashes = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64), np.empty(most + 1, np.uint64)
+    table = np.empty(_power_of_two(2 * (most + 1)), np.int32)
     for d in range(n):
-        start, end = offsets[d], offsets[d + 1]
-        length = newlines = doubles = 0
-        for i in range(start, end):
-            length += 1 if data[i] & 0xC0 != 0x80 else 0
-            newlines += 1 if data[i] == 10 else 0
-        for i in range(start + 1, end):
-            doubles += 1 if data[i] == 10 and data[i - 1] == 10 else 0
-        chars[d] = length
+        start, end, length = offsets[d], offsets[d + 1], chars[d]
         for k in range(4):
             shares[d, k] = 0.0
-        if doubles:
+        runs = _newline_runs(data, start, end, stops, nexts)
+        longest = 0
+        for run in range(runs):
+            longest = max(longest, nexts[run] - stops[run])
+        if longest > 1:
             a, z = strip(data, start, end)
-            count, repeats, repeated = _segments(data, a, z, 2, begins, sizes, hashes, table, newlines - doubles + 2)
+            count, repeats, repeated = _segments(data, a, z, 2, stops, nexts, runs, begins, sizes, hashes, table)
             shares[d, 0] = repeats / count
             shares[d, 1] = repeated / length
-        if newlines:
-            count, repeats, repeated = _segments(data, start, end, 1, begins, sizes, hashes, table, newlines - doubles + 2)
+        if runs:
+            count, repeats, repeated = _segments(data, start, end, 1, stops, nexts, runs, begins, sizes, hashes, table)
             shares[d, 2] = repeats / count
             shares[d, 3] = repeated / length
 
 
 @kernel(
     types.void(
-        ro(_u64), _i64, rw(_i64), _i64, _i64, ro(_f64), types.boolean,
+        ro(_u64), ro(_i32), _i64, _i64, _i64, ro(_f64), types.boolean,
         rw(_u64), rw(_i32), rw(_i32), rw(_i32), rw(_i32), rw(_u8), _i64, rw2(_f64),
     ),
     allocates=False,
 )  # fmt: skip
 def _top(
-    raw: Any, a: int, cum: Any, n: int, length: int, bounds: Any, everything: bool,
+    raw: Any, chars: Any, a: int, n: int, length: int, bounds: Any, everything: bool,
     key: Any, cand: Any, first: Any, count: Any, slots: Any, seen: Any, d: int, out: Any,
 ) -> None:  # fmt: skip
     """Write the shares of the top 2, 3 and 4-gram of one document to out[d, 4:7]; stop at the first above its bound.
 
-    raw[a : a + n]: hashes of its words; cum: i64[n+1], code points before each word; the rest is scratch.
+    raw, chars[a : a + n]: hashes and code points of its words; the rest is scratch.
     """
     # Bigrams whose bucket is hit once can't repeat: most of a text never enters the exact table.
     if n < 2:
@@ -180,139 +251,177 @@ def _top(
     for i in range(n - 1):
         key[i] = raw[a + i] * _MIX1 + raw[a + i + 1]
         p = np.int64((key[i] * _MIX2) >> shift)
-        seen[p] = 1 if seen[p] == 0 else 2
+        seen[p] = (seen[p] << 1) | 1
     nc = 0
     for i in range(n - 1):
         cand[nc] = i
-        nc += 1 if seen[np.int64((key[i] * _MIX2) >> shift)] == 2 else 0
+        nc += 1 if seen[np.int64((key[i] * _MIX2) >> shift)] > 1 else 0
     for gram in TOP:
         if gram > n:
             return
-        k = 0
-        for q in range(nc):
-            i = cand[q]
-            if i + gram <= n:
-                if gram > 2:
-                    key[i] = key[i] * _MIX1 + raw[a + i + gram - 1]
-                cand[k] = i
-                k += 1
-        nc = k
-        mask = _power_of_two(2 * nc) - 1
+        while nc and cand[nc - 1] + gram > n:
+            nc -= 1
+        if gram > 2:
+            for q in range(nc):
+                i = cand[q]
+                key[i] = key[i] * _MIX1 + raw[a + i + gram - 1]
+        mask = _power_of_two(4 * nc) - 1
         shift = _shift(mask + 1)
         for slot in range(mask + 1):
             slots[slot] = 0
+        # No branches that a processor can't foresee: half of the bigrams of a text are copies.
+        top: Any = np.int64(1) << 32  # count << 32, less the position of the first copy
         for q in range(nc):
             i = cand[q]
             h = key[i]
             p = np.int64((h * _MIX2) >> shift)
-            while slots[p] and key[slots[p] - 1] != h:
+            earliest = np.int64(slots[p]) - 1 if slots[p] else i
+            while key[earliest] != h:
                 p = (p + 1) & mask
-            if slots[p]:
-                first[i] = slots[p] - 1
-                count[first[i]] += 1
-            else:
-                slots[p] = i + 1
-                first[i] = i
-                count[i] = 1
-        best, most = 0, 1
-        for q in range(nc):
-            i = cand[q]
-            if first[i] == i and count[i] > most:
-                best, most = i, count[i]
-        out[d, gram + 2] = (cum[best + gram] - cum[best] + gram - 1) * most / length
+                earliest = np.int64(slots[p]) - 1 if slots[p] else i
+            slots[p] = earliest + 1
+            first[i] = earliest
+            count[i] = 0
+            count[earliest] += 1
+            top = max(top, (np.int64(count[earliest]) << 32) - earliest)
+        most = (top + _NEVER) >> 32
+        best = (most << 32) - top
+        width = gram - 1
+        for w in range(a + best, a + best + gram):
+            width += chars[w]
+        out[d, gram + 2] = width * most / length
         if out[d, gram + 2] > bounds[gram + 2] and not everything:
             return
         k = 0
         for q in range(nc - 1):
             i = cand[q]
-            if cand[q + 1] == i + 1 and count[first[i]] > 1 and count[first[i + 1]] > 1:
-                cand[k] = i
-                k += 1
+            j = cand[q + 1]
+            cand[k] = i
+            k += 1 if (j == i + 1) & (count[first[i]] > 1) & (count[first[j]] > 1) else 0
         nc = k
 
 
-@kernel(types.void(ro(_u8), ro(_i64), ro(_i32), _i64, _i64, rw(_u8), rw(_i64), rw(_u64), rw(_u64)), allocates=False)
-def _join(data: Any, start: Any, size: Any, a: int, n: int, joined: Any, at: Any, sums: Any, scale: Any) -> None:
-    """Write the words of one document without spaces to `joined`, and what any run of words hashes to.
+@kernel(types.void(ro(_u8), ro(_i64), ro(_i32), _i64, _i64, rw(_u8), rw(_i64)), allocates=False)
+def _join(data: Any, start: Any, size: Any, a: int, n: int, joined: Any, at: Any) -> None:
+    """Write the words of one document without spaces to `joined`, and where word i starts in it to at[i], i64[n+1].
 
-    at: i64[n+1], where word i starts in `joined`; sums: u64[n+1], sum of (byte + 1) * BASE^position before word i;
-    scale: u64[n], BASE^-at[i]. The hash of words i..j is (sums[j] - sums[i]) * scale[i]: the same for the same text
-    wherever it stands and however it is cut into words. A polynomial modulo 2^64 confuses Thue-Morse strings of 2^10
-    letters and more; nothing else of that kind is known, and such text is taken for repetitive, which it nearly is.
+    Sixteen bytes are written at once where they can be read; those after the word are overwritten by the next one, and
+    `joined` has SLACK bytes for those after the last.
     """
     o = np.int64(0)
-    total, power, inverse = _U(0), _U(1), _U(1)
     for w in range(n):
-        at[w], sums[w], scale[w] = o, total, inverse
-        for k in range(start[a + w], start[a + w] + size[a + w]):
-            b = data[k]
-            joined[o] = b
-            o += 1
-            total += (_U(b) + _U(1)) * power
-            power *= _BASE
-            inverse *= _INVERSE
-    at[n], sums[n] = o, total
+        at[w] = o
+        begin, width = start[a + w], size[a + w]
+        if begin + 16 <= data.shape[0] and width <= 16:
+            store64(joined, o, load64(data, begin))
+            store64(joined, o + 8, load64(data, begin + 8))
+        else:
+            for k in range(width):
+                joined[o + k] = data[begin + k]
+        o += width
+    at[n] = o
+
+
+@leaf
+def _hash_run(joined: Any, begin: int, end: int) -> Any:
+    """u64: hash of joined[begin:end]; sixteen bytes a step, the last ones read from the end (they may overlap)."""
+    size = end - begin
+    if size < 8:
+        return hash_range(joined, begin, end)
+    state = _U(size) * SEED
+    while end - begin > 16:
+        state = fold_multiply(state ^ load64(joined, begin), ODD1 ^ load64(joined, begin + 8))
+        begin += 16
+    begin = end - 16 if size >= 16 else begin
+    state = fold_multiply(state ^ load64(joined, begin), ODD2 ^ load64(joined, end - 8))
+    return fold_multiply(state ^ SEED, ODD3)
 
 
 @kernel(
     types.void(
-        rw(_u8), rw(_i64), rw(_u64), rw(_u64), rw(_i64), _i64, _i64, ro(_f64), types.boolean,
-        rw(_u64), rw(_i32), rw(_u8), rw(_i32), rw(_u8), _i64, rw2(_f64),
+        rw(_u8), rw(_i64), ro(_i32), _i64, _i64, _i64, ro(_f64), types.boolean,
+        rw(_u64), rw(_i32), rw(_i32), rw(_i32), rw(_u8), _i64, rw2(_f64),
     ),
     allocates=False,
 )  # fmt: skip
 def _duplicates(
-    joined: Any, at: Any, sums: Any, scale: Any, cum: Any, n: int, length: int, bounds: Any, everything: bool,
-    key: Any, cand: Any, again: Any, slots: Any, seen: Any, d: int, out: Any,
+    joined: Any, at: Any, chars: Any, a: int, n: int, length: int, bounds: Any, everything: bool,
+    key: Any, cand: Any, alone: Any, slots: Any, seen: Any, d: int, out: Any,
 ) -> None:  # fmt: skip
-    """Write the shares of duplicate 5 to 10-grams of one document to out[d, 7:13]; stop at the first above its bound."""
+    """Write the shares of duplicate 5 to 10-grams of one document to out[d, 7:13]; stop at the first above its bound.
+
+    joined, at: as _join wrote them; chars[a : a + n]: code points of the words; the rest is scratch.
+    """
     if n < JOINED[0]:
         return
-    mask = _power_of_two(4 * n) - 1
-    shift = _shift(mask + 1)
-    for slot in range(mask + 1):
-        seen[slot] = 0
-    for i in range(n):
-        h = (load64(joined, at[i]) * _MIX1) ^ load64(joined, at[i] + PREFIX - 8)
-        key[i] = (h * _MIX2) >> shift
-        p = np.int64(key[i])
-        seen[p] = 1 if seen[p] == 0 else 2
-    nc = 0
-    for i in range(n - JOINED[0] + 1):
-        again[i] = seen[np.int64(key[i])] == 2
-        cand[nc] = i
-        nc += 1 if again[i] or at[i + JOINED[0]] - at[i] < PREFIX else 0
-    for gram in JOINED:
-        if gram > n:
-            return
+    # alone[i]: no n-gram of at least so many bytes that starts at word i can repeat.
+    nc = n - JOINED[0] + 1
+    for i in range(nc):
+        cand[i] = i
+    for stage in range(len(PREFIXES)):
+        prefix = PREFIXES[stage]
+        mask = _power_of_two(4 * nc) - 1
+        shift = _shift(mask + 1)
+        for slot in range(mask + 1):
+            seen[slot] = 0
+        for q in range(nc):
+            i = cand[q]
+            h = key[i] if stage else load64(joined, at[i])
+            h = (h * _MIX1) ^ load64(joined, at[i] + prefix - 8)
+            h ^= h >> _U(32)
+            key[i] = h
+            p = np.int64((h * _MIX2) >> shift)
+            seen[p] = (seen[p] << 1) | 1
         k = 0
         for q in range(nc):
             i = cand[q]
-            if i + gram <= n and (again[i] or at[i + gram] - at[i] < PREFIX):
-                key[i] = (sums[i + gram] - sums[i]) * scale[i]
-                cand[k] = i
-                k += 1
+            alone[i] = prefix
+            cand[k] = i
+            k += 1 if seen[np.int64((key[i] * _MIX2) >> shift)] > 1 else 0
         nc = k
+    for q in range(nc):
+        alone[cand[q]] = _NEVER
+    nc = 0
+    for i in range(n - JOINED[0] + 1):
+        cand[nc] = i
+        nc += 1 if at[i + JOINED[0]] - at[i] < alone[i] else 0
+    for gram in JOINED:
+        if gram > n:
+            return
+        while nc and cand[nc - 1] + gram > n:
+            nc -= 1
+        k = 0
+        for q in range(nc):
+            i = cand[q]
+            cand[k] = i
+            k += 1 if at[i + gram] - at[i] < alone[i] else 0
+        nc = k
+        if nc < 2:
+            return
         if bounds[gram + 2] == np.inf and not everything:
             continue
-        mask = _power_of_two(2 * nc) - 1
+        mask = _power_of_two(4 * nc) - 1
         shift = _shift(mask + 1)
         for slot in range(mask + 1):
             slots[slot] = 0
-        following = repeated = 0
+        following: Any = np.int64(0)
+        repeated: Any = np.int64(0)
         for q in range(nc):
             i = cand[q]
             if i < following:
                 continue
-            h = key[i]
-            p = np.int64((h * _MIX2) >> shift)
-            while slots[p] and key[slots[p] - 1] != h:
+            h = _hash_run(joined, at[i], at[i + gram])
+            key[i] = h
+            p = np.int64(h >> shift)
+            earliest = np.int64(slots[p]) - 1 if slots[p] else i
+            while key[earliest] != h:
                 p = (p + 1) & mask
-            if slots[p]:
-                repeated += cum[i + gram] - cum[i]
+                earliest = np.int64(slots[p]) - 1 if slots[p] else i
+            slots[p] = earliest + 1
+            if earliest < i:
                 following = i + gram
-            else:
-                slots[p] = i + 1
+                for w in range(a + i, a + following):
+                    repeated += chars[w]
         out[d, gram + 2] = repeated / length
         if out[d, gram + 2] > bounds[gram + 2] and not everything:
             return
@@ -332,18 +441,14 @@ def ngram_shares(
     n = len(doc) - 1
     most = longest = 0
     for d in range(n):
-        if not skip[d]:
-            most = max(most, doc[d + 1] - doc[d])
-            count = 0
-            for w in range(doc[d], doc[d + 1]):
-                count += size[w]
-            longest = max(longest, count)
+        a, z = doc[d], doc[d + 1]
+        if not skip[d] and z > a:
+            most = max(most, z - a)
+            longest = max(longest, start[z - 1] + size[z - 1] - start[a])
     key, cand = np.empty(most, np.uint64), np.empty(most + 1, np.int32)
-    first, frequency, slots = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(_power_of_two(2 * most), np.int32)
-    seen, again = np.empty(_power_of_two(4 * most), np.uint8), np.empty(most, np.uint8)
-    at, cum = np.empty(most + 1, np.int64), np.empty(most + 1, np.int64)
-    sums, scale = np.empty(most + 1, np.uint64), np.empty(most, np.uint64)
-    joined = np.zeros(longest + PREFIX, np.uint8)
+    first, frequency, slots = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(_power_of_two(4 * most), np.int32)
+    seen, at = np.empty(_power_of_two(4 * most), np.uint8), np.empty(most + 1, np.int64)
+    joined = np.zeros(longest + SLACK, np.uint8)
     tops = joins = everything
     for k in range(4, 7):
         tops |= bounds[k] != np.inf
@@ -355,14 +460,11 @@ def ngram_shares(
             shares[d, k] = 0.0
         if skip[d] or z - a < TOP[0]:
             continue
-        cum[0] = 0
-        for w in range(a, z):
-            cum[w - a + 1] = cum[w - a] + chars[w]
         if tops:
-            _top(raw, a, cum, z - a, length[d], bounds, everything, key, cand, first, frequency, slots, seen, d, shares)
+            _top(raw, chars, a, z - a, length[d], bounds, everything, key, cand, first, frequency, slots, seen, d, shares)
         over = False
         for k in range(4, 7):
             over |= shares[d, k] > bounds[k]
         if joins and (everything or not over):
-            _join(data, start, size, a, z - a, joined, at, sums, scale)
-            _duplicates(joined, at, sums, scale, cum, z - a, length[d], bounds, everything, key, cand, again, slots, seen, d, shares)
+            _join(data, start, size, a, z - a, joined, at)
+            _duplicates(joined, at, chars, a, z - a, length[d], bounds, everything, key, cand, first, slots, seen, d, shares)

@@ -74,6 +74,19 @@ def test_the_first_of_equally_frequent_ngrams_is_the_top_one() -> None:
     assert shares[1, 4] == len("longest bigram") / 18  # a frequency of 1 counts
 
 
+@pytest.mark.parametrize("stem", ["", "abcdefghi", "\u4e2d\u6587", "abcdefghijklmnopqrstuvw"])
+def test_ngrams_that_part_late_are_told_apart(stem: str) -> None:
+    """Every length of word up to 30 bytes, the copy equal up to its nth byte: prefixes and hashes see each position."""
+    texts = []
+    for cut in range(31):
+        words = [f"{stem}{i}{'x' * (i * cut % 7)}" for i in range(12)]
+        joined = " ".join(words)
+        at = min(len(joined) - 1, 3 * cut)
+        texts.append(f"{joined} {joined[:at]}Q{joined[at + 1 :]} {joined[cut:]}")
+    column = pa.array(texts, pa.large_string())
+    assert measure(column).tolist() == expected(column)
+
+
 def test_slices_measure_like_the_whole() -> None:
     column = pa.array([f"w{i} " * i + "\n\nx y z\n\nx y z" for i in range(20)], pa.large_string())
     whole = measure(column)
