@@ -149,20 +149,16 @@ def rewrite(
 def splice(data: U8, offsets: I64, changed: Mapping[int, bytes]) -> tuple[U8, I64]:
     """Return (data, offsets) with the changed documents' new bytes; stretches between them are copied as one."""
     buffer = data.data
+    pieces: list[bytes | memoryview] = []
     sizes = np.diff(offsets)
-    for doc, new in changed.items():
-        sizes[doc] = len(new)
-    new_offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    out = np.empty(int(new_offsets[-1]), np.uint8)  # numpy asks for large pages: twice as fast to fill as joined bytes
-    target = out.data
-    at, to = int(offsets[0]), 0
+    at = int(offsets[0])
     for doc in sorted(changed):
-        start, past = int(new_offsets[doc]), int(new_offsets[doc + 1])
-        target[to:start] = buffer[at : offsets[doc]]
-        target[start:past] = changed[doc]
-        at, to = int(offsets[doc + 1]), past
-    target[to:] = buffer[at : offsets[-1]]
-    return out, new_offsets
+        pieces += (buffer[at : offsets[doc]], changed[doc])
+        at = int(offsets[doc + 1])
+        sizes[doc] = len(changed[doc])
+    pieces.append(buffer[at : offsets[-1]])
+    new_offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return np.frombuffer(b"".join(pieces), np.uint8), new_offsets
 
 
 def code_points(text: memoryview, finds: list[Find]) -> list[tuple[int, int]]:
