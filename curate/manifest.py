@@ -106,7 +106,8 @@ def make_manifest(plan: Plan, done: dict[str, Done]) -> dict[str, Any]:
             (models if is_model else datasets)[name] = node_entry(plan, name, done)
     nodes = {s.label: s.node for s in plan.stages}
     stages = {
-        d.label: {"node": nodes[d.label], "key": d.key, "digest": d.digest, "tasks": len(d.receipts), "bytes": d.bytes} for d in done.values()
+        d.label: {"node": nodes[d.label], "key": d.key, "digest": d.digest, "tasks": len(d.receipts), "bytes": d.bytes}
+        for d in done.values()
     }
     return {"curate": __version__, "recipe": plan.recipe.name, "seed": plan.recipe.seed, "datasets": datasets, "models": models,
             "stages": stages, "seconds": seconds(done)}  # fmt: skip

@@ -32,7 +32,9 @@ def write(folder: Path, tables: list[pa.Table], partitions: int, by: str | None)
 
 
 @pytest.mark.parametrize(("by", "partitions"), [("key", 7), (ROW, 5), (None, 1)])
-def test_every_record_arrives_once_in_its_partition(tmp_path: Path, by: str | None, partitions: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_record_arrives_once_in_its_partition(
+    tmp_path: Path, by: str | None, partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exchange, "FLUSH_BYTES", 2000)
     table = records(500)
     senders = [write(tmp_path / str(i), [table.slice(i * 250, 250)], partitions, by) for i in range(2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_groups_keep_order_and_size(sizes: list[int], target: int) -> None:
     assert all(task for task in tasks)
     for task in tasks:
         assert sum(s.size for s in task) <= target or len(task) == 1
-    for left, right in zip(tasks, tasks[1:], strict=False):
+    for left, right in pairwise(tasks):
         assert sum(s.size for s in left) + right[0].size > target
 
 
