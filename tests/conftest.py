@@ -13,6 +13,15 @@ import pytest
 import zstandard
 
 
+@pytest.fixture(autouse=True)
+def no_plugins_left() -> Iterator[None]:
+    """Forget the plugins that a test loaded into this process: they would be steps in the next one."""
+    from curate import registry
+
+    yield
+    registry.forget_plugins()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real labelled data; skips the test where it is absent."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.registry import names
+from curate.registry import STEPS
 from tests.curate.engine_case import PLUGIN, curate, run_json, write_inputs, write_recipe
 
 
@@ -101,7 +101,7 @@ def test_init_steps_schema(tmp_path: Path) -> None:
     done = curate("init", "mine.yaml", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "exists" in done.stderr
     listing = curate("steps").stdout
-    assert all(name in listing for name in names("steps"))
+    assert all(name in listing for name in STEPS)
     card = json.loads(curate("steps", "dedup_minhash", "--json").stdout)
     assert card["kind"] == "corpus" and {p["name"] for p in card["parameters"]} >= {"bands", "rows", "threshold", "keep"}
     done = curate("steps", "dedup_minhas", check=False)
