@@ -63,6 +63,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
             pieces.append(piece)
         for row in marks.poisoned(number):
             ledger.quarantine([_poison(job, rows.batch, rows.path, row)], counted=True)
+        ledger.batch_done()
         marks.flying(-1, 0, 0)
         done = concat(pieces) if pieces else rows.batch.slice(0, 0)
         if sink is not None and len(done):

@@ -61,6 +61,7 @@ class Ledger:
         self._dropped: pq.ParquetWriter | None = None
         self._sampled: Counter[str] = Counter()
         self._quarantine: Any = None
+        self._waiting: list[tuple[int, pa.RecordBatch, tuple[pa.Array, ...]]] = []
 
     def came_in(self, batch: pa.RecordBatch) -> None:
         """Count a batch as read."""
@@ -90,14 +91,27 @@ class Ledger:
         value = verdict.value.filter(gone).cast(pa.float64()) if verdict.value is not None else none.cast(pa.float64())
         partner = verdict.partner.filter(gone).cast(pa.string()) if verdict.partner is not None else none.cast(pa.string())
         names = pa.array([step] * len(rows), pa.string())
-        self._drops = self._drops or pq.ParquetWriter(self._folder / "ledger.parquet", DROPS, compression="zstd")
-        self._drops.write_table(pa.table([rows.column("id"), names, reasons, value, partner], schema=DROPS))
-        self._keep_rows(rows, names, reasons, value, partner)
+        self._waiting.append((position, rows, (names, reasons, value, partner)))
         return batch.filter(verdict.keep)
 
-    def _keep_rows(self, rows: pa.RecordBatch, *verdict: pa.Array) -> None:
-        if self._keep == "none" or "text" not in rows.schema.names:
+    def batch_done(self) -> None:
+        """Write the drops of the batch, step by step: the same bytes whether it went through whole or in slices."""
+        waiting = sorted(self._waiting, key=lambda entry: entry[0])  # stable: within a step in the order of the rows
+        self._waiting = []
+        if not waiting:
             return
+        drops = [pa.table([rows.column("id"), *verdict], schema=DROPS) for _, rows, verdict in waiting]
+        self._drops = self._drops or pq.ParquetWriter(self._folder / "ledger.parquet", DROPS, compression="zstd")
+        self._drops.write_table(pa.concat_tables(drops))
+        kept = [table for _, rows, verdict in waiting if (table := self._rows_kept(rows, verdict)) is not None]
+        if kept:
+            self._dropped = self._dropped or pq.ParquetWriter(self._folder / "dropped.parquet", DROPPED, compression="zstd")
+            self._dropped.write_table(pa.concat_tables(kept))
+
+    def _rows_kept(self, rows: pa.RecordBatch, verdict: tuple[pa.Array, ...]) -> pa.Table | None:
+        """The dropped rows that are kept whole to be looked at."""
+        if self._keep == "none" or "text" not in rows.schema.names:
+            return None
         if self._keep == "sample":
             wanted = np.zeros(len(rows), bool)
             for at, reason in enumerate(verdict[1].to_pylist()):
@@ -105,13 +119,11 @@ class Ledger:
                     self._sampled[reason] += 1
                     wanted[at] = True
             if not wanted.any():
-                return
+                return None
             mask = pa.array(wanted)
             rows, verdict = rows.filter(mask), tuple(v.filter(mask) for v in verdict)
         own = [rows.column(name).cast(DOCUMENT.field(name).type) for name in DOCUMENT.names]
-        table = pa.table([*own, _as_json(rows), *verdict], schema=DROPPED)
-        self._dropped = self._dropped or pq.ParquetWriter(self._folder / "dropped.parquet", DROPPED, compression="zstd")
-        self._dropped.write_table(table)
+        return pa.table([*own, _as_json(rows), *verdict], schema=DROPPED)
 
     def quarantine(self, rows: Sequence[Unreadable], counted: bool = False) -> None:
         """Book unreadable rows. counted: they are in rows_in already (a document that killed its process)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,6 +50,22 @@ class Killer(Step):
     def bind(self, ctx: Context) -> BatchFn:
         def look(batch: pa.RecordBatch) -> Outcome:
             if any("POISON" in text for text in batch.column("text").to_pylist()):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return Outcome(batch)
+
+        return look
+
+
+class Trips(Step):
+    """Kill the process on the first batch that it ever sees; `once` is the file that remembers."""
+
+    name = "trips"
+    once: str
+
+    def bind(self, ctx: Context) -> BatchFn:
+        def look(batch: pa.RecordBatch) -> Outcome:
+            if len(batch) and not Path(self.once).exists():
+                Path(self.once).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             return Outcome(batch)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from curate.worker.marks import Marks
-from tests.curate.engine_case import PLUGIN, figures, run_json, tree_digest, write_inputs, write_recipe
+from tests.curate.engine_case import PLUGIN, RECIPE, figures, run_json, tree_digest, write_inputs, write_recipe
 
 KILLS = 20
 
@@ -83,6 +83,21 @@ def test_kill_of_single_workers(undisturbed: tuple[Path, Path, float]) -> None:
     assert run.wait() == 0 and killed > 0
     assert tree_digest(out / "case") == tree_digest(folder / "calm" / "case")
     assert figures(out) == figures(folder / "calm")
+
+
+def test_a_batch_that_goes_through_in_slices_changes_no_byte(tmp_path: Path) -> None:
+    """Two filters in the stage that is interrupted: their drops must be booked in the order of an undisturbed run."""
+    write_inputs(tmp_path, files=2, rows=4000)
+    once = tmp_path / "tripped"
+    steps = f"  - slow: {{seconds: 0.0}}\n  - trips: {{once: {once}}}\n  - long_enough: {{min_chars: 90}}\n"
+    for keep_dropped in ("sample", "all"):
+        text = RECIPE.replace("  - slow: {seconds: 0.02}\n", steps).replace("read:", f"keep_dropped: {keep_dropped}\nread:")
+        recipe = write_recipe(tmp_path, text)
+        once.unlink(missing_ok=True)
+        run_json(recipe, tmp_path / f"tripped-{keep_dropped}")
+        assert once.exists()
+        run_json(recipe, tmp_path / f"calm-{keep_dropped}")
+        assert tree_digest(tmp_path / f"tripped-{keep_dropped}" / "case") == tree_digest(tmp_path / f"calm-{keep_dropped}" / "case")
 
 
 def crash(path: Path, batch: int, rows: int, poison: set[int]) -> bool:
