@@ -1,7 +1,8 @@
 """Where compiled kernels are kept, and whether they are there. Apart from `compiled`, so that asking does not import numba.
 
 numba's cache looks at the source file of a function, not at the files of the functions it calls, so an edited helper
-would leave old code in its callers. Therefore the folder's name holds a digest of all kernel sources.
+would leave old code in its callers. Therefore each kernel module has a folder of its own, whose name holds a digest of
+the module and of every kernel module that it imports, directly or not: an edit compiles again just what it touches.
 """
 
 from __future__ import annotations
@@ -9,20 +10,44 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 from functools import cache
 from pathlib import Path
+
+HERE = Path(__file__).parent
+_IMPORTED = re.compile(r"^\s*from curate\.kernels(?:\.(\w+) import| import ([\w, ]+))", re.MULTILINE)
 
 
 @cache
 def cache_folder() -> Path:
-    """$CURATE_CACHE, or `curate` in the user's cache folder; then by version and digest of the kernels."""
+    """$CURATE_CACHE, or `curate` in the user's cache folder; then by version."""
     from curate import __version__
 
     base = os.environ.get("CURATE_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "curate")
+    return Path(base) / f"kernels-{__version__}"
+
+
+@cache
+def module_folder(source: str) -> Path:
+    """Where numba keeps the kernels of one source file (also of one outside this folder)."""
     content = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        content.update(source.read_bytes())
-    return Path(base) / f"kernels-{__version__}-{content.hexdigest()[:12]}"
+    for path in sorted(_made_of(Path(source))):
+        content.update(path.name.encode() + path.read_bytes())
+    return cache_folder() / f"{Path(source).stem}-{content.hexdigest()[:12]}"
+
+
+def _made_of(source: Path) -> set[Path]:
+    """The file and the kernel modules whose code may be compiled into it."""
+    found: set[Path] = set()
+    waiting = [source]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for one, several in _IMPORTED.findall(path.read_text(encoding="utf-8")):
+            waiting += [HERE / f"{name}.py" for name in ([one] if one else re.findall(r"\w+", several))]
+    return found
 
 
 def is_compiled() -> bool:
@@ -40,7 +65,8 @@ def note_compiled() -> None:
 def _mark() -> Path:
     from importlib.metadata import version
 
-    parts = [str(Path(__file__).parent), platform.python_version(), version("numba"), _cpu()]
+    sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()
+    parts = [str(HERE), sources, platform.python_version(), version("numba"), _cpu()]
     return cache_folder() / f"compiled-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 

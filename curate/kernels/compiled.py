@@ -4,7 +4,8 @@ One signature per kernel and read-only array types for inputs: numba takes writa
 declared, so a memory-mapped buffer and a fresh one share one compilation. No `fastmath`, no `parallel`: results must
 not depend on the CPU, and a worker process owns one core.
 
-numba keys its cache by source file, its time stamp, Python, CPU model and features; ours adds the version of curate.
+numba keys its cache by source file, its time stamp, Python, CPU model and features; ours adds the version of curate
+and the sources that a kernel is made of (`cache.py`).
 """
 
 from __future__ import annotations
@@ -13,16 +14,12 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from curate.kernels.cache import cache_folder
+from curate.kernels.cache import module_folder
 
-os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import numba
 from numba import types as types
-
-if not getattr(numba.config, "CACHE_DIR", ""):  # numba was imported by somebody else first
-    setattr(numba.config, "CACHE_DIR", os.environ["NUMBA_CACHE_DIR"])  # noqa: B010  numba makes its settings at run time
 
 
 def ro(scalar: Any) -> Any:
@@ -53,8 +50,17 @@ def kernel(signature: Any, *, allocates: bool = True) -> Callable[[Callable[...,
     atomic operations a call, often one call a character: a loop over UTF-8 went from 57 to 537 MB/s without it.
     """
     compile_: Any = numba.njit  # its types leave out `_nrt`
-    decorator: Callable[[Callable[..., Any]], Any] = compile_(signature, cache=True, nogil=True, error_model="numpy", _nrt=allocates)
-    return decorator
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        settings: Any = numba.config  # numba makes its settings at run time
+        before = settings.CACHE_DIR
+        settings.CACHE_DIR = str(module_folder(function.__code__.co_filename))  # read once, when the function is wrapped
+        try:
+            return compile_(signature, cache=True, nogil=True, error_model="numpy", _nrt=allocates)(function)
+        finally:
+            settings.CACHE_DIR = before
+
+    return decorate
 
 
 def inline(function: Callable[..., Any]) -> Any:
