@@ -73,7 +73,9 @@ def _add_stage(total: dict[str, Any], books: list[dict[str, Any]]) -> None:
             reasons.update(book["steps"][position]["dropped"])
         dropped.update(reasons)
         counts = {k: sum(b["steps"][position][k] for b in books) for k in ("rows", "bytes")}
-        total["funnel"].append({"step": step["step"], **counts, "dropped": dict(sorted(reasons.items()))})
+        line = {"step": step["step"], **counts, "dropped": dict(sorted(reasons.items()))}
+        figures = _counts([book["steps"][position] for book in books])
+        total["funnel"].append(line | ({"counts": figures} if figures else {}))
     for book in books:
         unread.update(book["quarantined"])
     total |= {
@@ -83,6 +85,15 @@ def _add_stage(total: dict[str, Any], books: list[dict[str, Any]]) -> None:
         "dropped": dict(sorted(dropped.items())),
         "quarantine": dict(sorted(unread.items())),
     }
+
+
+def _counts(entries: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Figures that a step reported in all tasks, by source and name."""
+    found: dict[str, Counter[str]] = {}
+    for entry in entries:
+        for source, figures in entry.get("counts", {}).items():
+            found.setdefault(source, Counter()).update(figures)
+    return {source: dict(sorted(found[source].items())) for source in sorted(found)}
 
 
 def _empty_ledger() -> dict[str, Any]:

@@ -14,7 +14,7 @@ a Verdict. The engine applies verdicts, counts them and writes the ledger; steps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -32,10 +32,29 @@ class Verdict(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step returns for a batch: the batch (same rows, same order) and, from filters, a verdict."""
+    """What a step returns for a batch: the batch (same rows, same order), from filters a verdict, perhaps figures.
+
+    counts: whole numbers of this batch's documents, by source and then by a name of the step's own: `{"web": {"email": 3}}`.
+    The ledger sums them; they stand in receipts and in the manifest's funnel beside the step. `counted` makes them.
+    """
 
     batch: pa.RecordBatch
     verdict: Verdict | None = None
+    counts: Mapping[str, Mapping[str, int]] | None = None
+
+
+def counted(sources: pa.Array, names: Sequence[str], figures: Iterable[tuple[int, int]]) -> dict[str, dict[str, int]]:
+    """Make `Outcome.counts` of (row, index into `names`) pairs, one for each thing counted, in order of rows.
+
+    sources: the batch's column of that name; a null counts under ''.
+    """
+    found: dict[str, dict[str, int]] = {}
+    row, inner = -1, {}
+    for at, name in figures:
+        if at != row:
+            row, inner = at, found.setdefault(sources[at].as_py() or "", {})
+        inner[names[name]] = inner.get(names[name], 0) + 1
+    return found
 
 
 BatchFn = Callable[[pa.RecordBatch], Outcome]

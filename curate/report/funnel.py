@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.text import Text
 
 BAR_WIDTH = 18
 REASONS_SHOWN = 4
+COUNTS_SHOWN = 12
 
 
 def size(count: float) -> str:
@@ -40,11 +42,12 @@ def funnel_table(name: str, entry: Mapping[str, Any]) -> Table:
     table.add_column("documents", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("text", justify="right", no_wrap=True)
-    table.add_column("dropped, by reason", style="dim", overflow="fold")
+    table.add_column("dropped, by reason; found, by type", style="dim", overflow="fold")
     first = max(1, entry["rows_in"] or 1)
     for line in entry["funnel"]:
         text = size(line["bytes"]) if line["bytes"] else ""
-        table.add_row(line["step"], f"{line['rows']:,}", bar(line["rows"] / first), text, drop_text(line["dropped"]))
+        words = ", ".join(filter(None, [drop_text(line["dropped"]), count_text(line.get("counts", {}))]))
+        table.add_row(line["step"], f"{line['rows']:,}", bar(line["rows"] / first), text, words)
     return table
 
 
@@ -57,6 +60,15 @@ def drop_text(dropped: Mapping[str, int]) -> str:
     if rest:
         words.append(f"{len(rest)} other reasons {sum(count for _, count in rest):,}")
     return ", ".join(words)
+
+
+def count_text(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """'found: email 120, phone 7': figures that a step reported, summed over sources; the manifest has them by source."""
+    total: Counter[str] = Counter()
+    for figures in counts.values():
+        total.update(figures)
+    largest = sorted(total.items(), key=lambda item: (-item[1], item[0]))
+    return "found: " + ", ".join(f"{name} {count:,}" for name, count in largest[:COUNTS_SHOWN]) if total else ""
 
 
 def mix_lines(entry: Mapping[str, Any]) -> RenderableType:

@@ -91,6 +91,8 @@ class Chain:
             started = time.perf_counter()
             outcome = self._call(position, function, batch)
             batch = outcome.batch
+            if outcome.counts:
+                self._ledger.count(position, outcome.counts)
             if outcome.verdict is not None:
                 batch = self._ledger.drop(position, batch, outcome.verdict)
             self._ledger.passed(position, batch, time.perf_counter() - started)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from curate.io.reader import Unreadable
 from curate.schema import DOCUMENT, ROW
 from curate.step import Verdict
 
+MAX_SOURCES = 256  # a task keeps a step's figures apart for so many sources; those of later ones are summed under OTHERS
+OTHERS = "(others)"
 SAMPLE_PER_REASON = 20  # rows of a task kept whole for each reason with keep_dropped: sample
 DROPS = pa.schema([("id", pa.string()), ("step", pa.string()), ("reason", pa.string()), ("value", pa.float64()), ("partner", pa.string())])
 DROPPED = pa.schema(
@@ -36,6 +38,11 @@ DROPPED = pa.schema(
     ]
 )
 OWN_COLUMNS = {*DOCUMENT.names, ROW}
+
+
+def in_order(counts: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Figures by source and name, both in order, so that receipts don't depend on who counted first."""
+    return {source: dict(sorted(figures.items())) for source, figures in sorted(counts.items())}
 
 
 def text_bytes(batch: pa.RecordBatch) -> int:
@@ -55,6 +62,7 @@ class Ledger:
         """steps: names in the order they are applied (deliveries of corpus steps first)."""
         self._folder, self._keep = folder, keep_dropped
         self._stages: list[dict[str, Any]] = [{"step": s, "rows": 0, "bytes": 0, "dropped": Counter(), "seconds": 0.0} for s in steps]
+        self._counts: list[dict[str, Counter[str]]] = [{} for _ in steps]
         self.rows_in = self.bytes_in = self.rows_out = self.bytes_out = self.tokens = 0
         self._quarantined: Counter[str] = Counter()
         self._drops: pq.ParquetWriter | None = None
@@ -74,6 +82,13 @@ class Ledger:
         stage["rows"] += len(batch)
         stage["bytes"] += text_bytes(batch)
         stage["seconds"] += seconds
+
+    def count(self, position: int, counts: Mapping[str, Mapping[str, int]]) -> None:
+        """Add figures that a step reports, by source."""
+        held = self._counts[position]
+        for source, figures in counts.items():
+            known = source if source in held or len(held) < MAX_SOURCES else OTHERS
+            held.setdefault(known, Counter()).update(figures)
 
     def drop(self, position: int, batch: pa.RecordBatch, verdict: Verdict) -> pa.RecordBatch:
         """Book the rows a verdict drops and return those it keeps."""
@@ -157,8 +172,14 @@ class Ledger:
             "tokens": self.tokens,
             "merged": 0,
             "quarantined": dict(sorted(self._quarantined.items())),
-            "steps": [{k: dict(sorted(v.items())) if k == "dropped" else v for k, v in s.items() if k != "seconds"} for s in self._stages],
+            "steps": [self._entry(position) for position in range(len(self._stages))],
         }
+
+    def _entry(self, position: int) -> dict[str, Any]:
+        """What the receipt says of one step; `counts` only where it reported some."""
+        stage, counts = self._stages[position], self._counts[position]
+        entry = {"step": stage["step"], "rows": stage["rows"], "bytes": stage["bytes"], "dropped": dict(sorted(stage["dropped"].items()))}
+        return entry | ({"counts": in_order(counts)} if counts else {})
 
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each step."""
