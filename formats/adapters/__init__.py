@@ -1,0 +1,1 @@
+"""Formats, one module per family. `formats.names` says which name lives where."""
