@@ -21,6 +21,7 @@ from curate.io.reader import Unreadable
 from curate.schema import ROW, ROW_TASK_SHIFT, concat
 from curate.step import CorpusStep, DocumentsFn, Outcome, Step
 from curate.store import StageFolder
+from curate.worker.clock import Clock
 from curate.worker.ledger import Ledger, text_bytes
 from curate.worker.marks import Marks
 from curate.worker.sinks import open_sink
@@ -45,13 +46,15 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
             f"Task {index} of {job['label']} killed its process {marks.deaths} times in one place without getting further "
             f"(batch {marks.batch}). Look at memory limits and at the inputs of this task in {folder.job}."
         )
-    names, functions = _functions(job, stages, index, ctx)
-    ledger = Ledger(scratch, names, job["keep_dropped"])
-    chain = Chain(names, functions, ledger)
-    schema = chain.schema_after(empty_batch(job, stages, index))
-    emit = Emit(job["emit"], stages, index, scratch, ctx) if job.get("emit") else None
-    sink = open_sink(job, index, scratch, schema) if job["sink"] else None
-    for number, rows in enumerate(read_source(job, stages, index)):
+    clock = Clock()
+    with clock("bind"):
+        names, functions = _functions(job, stages, index, ctx)
+        ledger = Ledger(scratch, names, job["keep_dropped"])
+        chain = Chain(names, functions, ledger)
+        schema = chain.schema_after(empty_batch(job, stages, index))
+        emit = Emit(job["emit"], stages, index, scratch, ctx) if job.get("emit") else None
+        sink = open_sink(job, index, scratch, schema) if job["sink"] else None
+    for number, rows in enumerate(clock.over("read", read_source(job, stages, index))):
         ledger.quarantine(rows.unreadable)
         ledger.came_in(rows.batch)
         pieces = []
@@ -59,25 +62,28 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
             marks.flying(number, start, stop, deaths)
             piece = chain(rows.batch.slice(start, stop - start))
             if emit is not None:
-                emit(piece)
+                with clock("emit"):
+                    emit(piece)
             pieces.append(piece)
         for row in marks.poisoned(number):
             ledger.quarantine([_poison(job, rows.batch, rows.path, row)], counted=True)
-        ledger.batch_done()
+        with clock("ledger"):
+            ledger.batch_done()
         marks.flying(-1, 0, 0)
         done = concat(pieces) if pieces else rows.batch.slice(0, 0)
+        ledger.went_out(done)
         if sink is not None and len(done):
-            sink.write(done)
-        ledger.rows_out += len(done)
-        ledger.bytes_out += text_bytes(done)
-        ledger.tokens += _tokens(done)
+            with clock("write"):
+                sink.write(done)
         report(len(rows.batch), text_bytes(rows.batch))
-    receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True), "seconds": ledger.seconds()}
+    receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True)}
     if emit is not None:
-        receipt["records"] = emit.close()
+        with clock("emit"):
+            receipt["records"] = emit.close()
     if sink is not None:
-        sink.close()
-    return receipt
+        with clock("write"):
+            sink.close()
+    return {**receipt, "seconds": {**ledger.seconds(), **clock.spent}}
 
 
 class Chain:
@@ -173,14 +179,6 @@ def _once(ctx: WorkContext, place: str, bind: Callable[[], Any]) -> Any:
 
 def _apply_delivery(step: CorpusStep, delivery: Delivery) -> StageFn:
     return lambda batch: step.apply(batch, delivery.aligned(batch))
-
-
-def _tokens(batch: pa.RecordBatch) -> int:
-    if "n_tokens" not in batch.schema.names or not len(batch):
-        return 0
-    import pyarrow.compute as pc
-
-    return int(pc.sum(batch.column("n_tokens")).as_py() or 0)
 
 
 def _poison(job: dict[str, Any], batch: pa.RecordBatch, path: str, row: int) -> Unreadable:

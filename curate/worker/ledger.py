@@ -76,6 +76,13 @@ class Ledger:
         self.rows_in += len(batch)
         self.bytes_in += text_bytes(batch)
 
+    def went_out(self, batch: pa.RecordBatch) -> None:
+        """Count what is left of a batch after all steps."""
+        self.rows_out += len(batch)
+        self.bytes_out += text_bytes(batch)
+        if "n_tokens" in batch.schema.names and len(batch):
+            self.tokens += int(pc.sum(batch.column("n_tokens")).as_py() or 0)
+
     def passed(self, position: int, batch: pa.RecordBatch, seconds: float) -> None:
         """Count what a step let through."""
         stage = self._stages[position]
