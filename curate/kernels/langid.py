@@ -21,7 +21,6 @@ chooses the place. The memory is one per `Identifier`, so an Identifier must not
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from curate.kernels.compiled import kernel, leaf, ro, rw
-from curate.kernels.fasttext_model import FastTextModel
+from curate.kernels.fasttext_model import END_OF_LINE, HIERARCHICAL, FastTextModel, word_hash
+from curate.kernels.fasttext_output import best_labels, best_leaf
 from curate.kernels.hashing import load64
 from curate.kernels.strings import I64, U8
 
@@ -50,8 +50,8 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _ODD0, _ODD1, _ODD2, _ODD3 = (_U64(i) for i in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F))
 _MARK_END, _MARK_LABEL = np.uint64(int.from_bytes(b"</s>", "little")), np.uint64(int.from_bytes(b"__label_", "little"))
 _HIGH, _LOW, _SPACES, _FROM_9, _FROM_14 = (_U64(0x0101010101010101 * i) for i in (0x80, 0x7F, 0x20, 0x80 - 9, 0x80 - 14))
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_INVERSE_FACTORIALS = np.array([1.0 / math.factorial(i) for i in range(13, -1, -1)])
+_CHAIN, _LABEL_WORD = _U64(116049371), _U64(1 << 32)  # no sign-extended int32 equals the mark of a label
+_END_HASH = _U64(word_hash(END_OF_LINE) - (1 << 32 if word_hash(END_OF_LINE) >> 31 else 0) & (1 << 64) - 1)
 
 
 def _native(name: str, *operands: Any) -> Any:
@@ -230,9 +230,42 @@ def _to_rows(listed: Any, first: Any, count: Any, kept: Any, rank: Any, pruned: 
         listed[k] = (n_words + bucket) * dim
 
 
+@leaf
+def _signed_hash(data: Any, start: Any, stop: Any) -> Any:
+    """u64: fastText's hash of data[start:stop] as the sign-extended int32 that its word n-grams are made from."""
+    h = _OFFSET
+    for i in range(start, stop):
+        h = _hashed(h, data[i])
+    return _U64(np.int64(np.int32(h)))
+
+
+@leaf
+def _add_chains(
+    total: Any, home: Any, weights: Any, chains: Any, n_before: Any, longest: Any, word: Any,
+    buckets: Any, kept: Any, rank: Any, pruned: Any, n_words: Any, dim: Any,
+) -> Any:  # fmt: skip
+    """Add the rows of all word n-grams that end with this word; returns how many.
+
+    chains u64[longest]: hash of the words from one start up to the last; the start numbered i is at i % longest.
+    """
+    rows = _0
+    for back in range(_1, min(n_before, longest - _1) + _1):
+        place = (n_before - back) % longest
+        chains[place] = chains[place] * _CHAIN + word
+        bucket = chains[place] % buckets
+        if pruned:
+            if (kept[bucket >> _6] >> (bucket & _63)) & _1 == _0:
+                continue
+            bucket = _U64(rank[bucket >> _6]) + _ones(kept[bucket >> _6] & ((_1 << (bucket & _63)) - _1))
+        _add_vector(total, home, weights, (n_words + bucket) * dim, dim)
+        rows += _1
+    chains[n_before % longest] = word
+    return rows
+
+
 _POOL = types.void(
     ro(types.uint8), ro(types.int64), ro(types.float32), ro(types.int32), ro(types.uint8), ro(types.int64), ro(types.uint64), ro(types.int32),
-    ro(types.uint64), rw(types.uint64), rw(types.float32), rw(types.uint64), rw(types.float64),
+    ro(types.uint64), rw(types.uint64), rw(types.float32), rw(types.uint64), rw(types.uint64), rw(types.float64),
     rw(types.int64),
 )  # fmt: skip
 
@@ -240,17 +273,17 @@ _POOL = types.void(
 @kernel(_POOL, allocates=False)
 def pool(
     data: Any, offsets: Any, weights: Any, slots: Any, word_bytes: Any, word_offsets: Any, kept: Any, rank: Any, settings: Any,
-    memory: Any, vectors: Any, listed: Any, total: Any, n_rows: Any,
+    memory: Any, vectors: Any, listed: Any, chains: Any, total: Any, n_rows: Any,
 ) -> None:  # fmt: skip
     """Sum the vectors of all words and n-grams of each document.
 
     data u8[nbytes], offsets i64[n+1]; weights f32[rows * D], slots .. settings: the fields of FastTextModel
     memory u64[(S + 1) * (HEAD + D / 2)]: remembered words; the last is scratch for longer words. vectors f32[]: the same memory
-    listed u64[SCRATCH]: scratch; total f64[n * D]: written; n_rows i64[n]: number of vectors summed, 0 for a document without words
+    listed u64[SCRATCH], chains u64[longest word n-gram]: scratch; total f64[n * D]: written; n_rows i64[n]: number of vectors summed, 0 for a document without words
     Linear in the number of bytes: each character starts at most (longest n-gram) n-grams.
     """
     n_words, buckets, shortest, longest, end_row, dim = settings[0], settings[1], settings[2], settings[3], settings[4], settings[6]
-    pruned, longest_word = settings[5] != _0, settings[7]
+    pruned, longest_word, word_ngrams = settings[5] != _0, settings[7], settings[8]
     inverse = ~_0 // buckets + _1  # h % buckets without a division: Lemire, Kaser and Kurz 2019 (arXiv:1902.01961)
     stride = _8 + (dim >> _1)
     n_slots = _U64(memory.shape[0]) // stride - _1
@@ -259,7 +292,7 @@ def pool(
     total[:] = 0.0
     for d in range(offsets.shape[0] - 1):
         home = np.uint64(d) * dim
-        rows, has_word = _0, False
+        rows, has_word, n_hashes = _0, False, _0
         at, stop = np.uint64(offsets[d]), np.uint64(offsets[d + 1])
         while at < stop:
             # One word, up to 32 of its bytes in k0 .. k3: the last eight first, zeros behind.
@@ -296,15 +329,19 @@ def pool(
             vector = (slot + _8) << _1
             if not known:
                 word_end = start + size
-                found, count, fresh = _0, _0, _0
+                found, count, fresh, mark = _0, _0, _0, _0
                 for q in range(vector, vector + dim):
                     vectors[q] = np.float32(0)
                 if size <= longest_word:
                     word = _word_number(data, start, size, slots, word_bytes, word_offsets)
-                    if word >= 0:
+                    if word >= np.int64(n_words):
+                        mark = _LABEL_WORD
+                    elif word >= 0:
                         listed[0], count, fresh = _U64(word) * dim, _1, _1
+                if word_ngrams > _1 and mark == _0:
+                    mark = _signed_hash(data, start, word_end)
                 # n-grams of "<word>"
-                i, opened = start, True
+                i, opened = (start if mark != _LABEL_WORD else word_end), True
                 while i < word_end:
                     count, i = _list_grams(data, i, word_end, opened, shortest, longest, buckets, inverse, kept, pruned, listed, count)
                     opened = False
@@ -313,89 +350,20 @@ def pool(
                         _add_listed(vectors, vector, weights, listed, count, dim)
                         found += count
                         count, fresh = _0, _0
-                memory[slot + _4] = found
+                memory[slot + _4], memory[slot + _5] = found, mark
             _add_vector(total, home, vectors, vector, dim)
             rows += memory[slot + _4]
+            if word_ngrams > _1 and memory[slot + _5] != _LABEL_WORD:
+                rows += _add_chains(
+                    total, home, weights, chains, n_hashes, word_ngrams, memory[slot + _5], buckets, kept, rank, pruned, n_words, dim
+                )
+                n_hashes += _1
+        if has_word and word_ngrams > _1:
+            rows += _add_chains(total, home, weights, chains, n_hashes, word_ngrams, _END_HASH, buckets, kept, rank, pruned, n_words, dim)
         if has_word and end_row < n_words:
             _add_vector(total, home, weights, end_row * dim, dim)
             rows += _1
         n_rows[d] = rows
-
-
-@leaf
-def _exp(x: Any) -> Any:
-    """exp(x) for |x| up to 40 (clipped beyond), the same bits on every CPU."""
-    y = min(max(x, -40.0), 40.0)
-    k = math.floor(y * 1.4426950408889634 + 0.5)
-    r = (y - k * _LN2_HIGH) - k * _LN2_LOW
-    p = 0.0
-    for i in range(14):
-        p = p * r + _INVERSE_FACTORIALS[i]
-    return math.ldexp(p, int(k))
-
-
-_CHOOSE = types.void(
-    ro(types.float64), ro(types.int64), ro(types.float32), ro(types.int32), ro(types.int32), rw(types.float32), rw(types.int64), rw(types.float64),
-    rw(types.int32), rw(types.float64),
-)  # fmt: skip
-
-
-@kernel(_CHOOSE, allocates=False)
-def choose(
-    total: Any, n_rows: Any, output: Any, left: Any, right: Any, hidden: Any, stack: Any, chance: Any, label: Any, score: Any
-) -> None:  # fmt: skip
-    """Write the most probable label of each document and its probability.
-
-    total f64[n * D], n_rows i64[n]: what `pool` wrote; output f32[nodes * D]
-    left, right i32[2L - 1]: Huffman tree of a hierarchical softmax; one element each for a plain softmax
-    hidden f32[D], stack i64[nodes + 2], chance f64[nodes + 2]: scratch
-    label i32[n]: -1 where n_rows is 0; score f64[n]: a float32 value, 0.0 there
-    """
-    n = n_rows.shape[0]
-    dim = hidden.shape[0]
-    tree = left.shape[0] > 1
-    n_labels = (left.shape[0] + 1) // 2
-    nodes = left.shape[0] if tree else output.shape[0] // dim
-    for d in range(n):
-        label[d], score[d] = -1, 0.0
-        if n_rows[d] == 0:
-            continue
-        for q in range(dim):
-            hidden[q] = np.float32(total[d * dim + q] / n_rows[d])
-        best, best_label = -1.0, _I64_0 - 1
-        # Tree: walk it, the likelier branch first. Plain: every label's dot product, kept in `chance`.
-        stack[0], chance[0], depth = nodes - 1, 1.0, nodes if not tree else 1
-        top = -1e30
-        while depth > 0:
-            depth -= 1
-            node, p = (stack[depth], chance[depth]) if tree else (depth, 0.0)
-            if tree and p <= best:
-                continue
-            if tree and left[node] < 0:
-                best, best_label = p, node
-                continue
-            dot = np.float32(0)
-            base = (node - n_labels if tree else node) * dim
-            for q in range(dim):
-                dot += output[base + q] * hidden[q]
-            if not tree:
-                chance[node] = np.float64(dot)
-                if chance[node] >= top:
-                    top, best_label = chance[node], node
-                continue
-            f = np.float64(np.float32(1.0 / (1.0 + _exp(-np.float64(dot)))))
-            p_right, p_left = p * (f + 1e-5), p * (1.0 - f + 1e-5)
-            right_last = p_right >= p_left
-            stack[depth], chance[depth] = (left[node], p_left) if right_last else (right[node], p_right)
-            stack[depth + 1], chance[depth + 1] = (right[node], p_right) if right_last else (left[node], p_left)
-            depth += 2
-        if not tree:
-            z = 0.0
-            for node in range(nodes):
-                z += _exp(chance[node] - top)
-            best = 1.0 / z + 1e-5
-        label[d] = best_label
-        score[d] = np.float64(np.float32(best))
 
 
 class Identifier:
@@ -404,29 +372,65 @@ class Identifier:
     def __init__(self, model: FastTextModel, slots: int = SLOTS) -> None:
         """slots: how many words are remembered, a power of two; the result does not depend on it."""
         self.labels = model.labels
-        self._model = model
-        self._dim = (model.weights.shape[1] + LANES - 1) // LANES * LANES
-        self._weights, self._output = _padded(model.weights, self._dim), _padded(model.output, self._dim)
-        m = model
+        self._model = m = model
+        self._dim = (m.weights.shape[1] + LANES - 1) // LANES * LANES
+        self._weights, output = _padded(m.weights, self._dim), _padded(m.output, self._dim)
+        self._output = output if m.loss == HIERARCHICAL else np.ascontiguousarray(output.reshape(-1, self._dim).T).reshape(-1)
         end_row = m.end_row if m.end_row >= 0 else m.n_words
-        longest_word = max(np.diff(m.word_offsets), default=0)
-        self._settings = np.array([m.n_words, m.buckets, m.shortest, m.longest, end_row, m.pruned, self._dim, longest_word], np.uint64)
+        longest_word = int(np.diff(m.word_offsets).max())
+        self._settings = np.array(
+            [m.n_words, m.buckets, m.shortest, m.longest, end_row, m.pruned, self._dim, longest_word, m.word_ngrams], np.uint64
+        )
         self._memory = _aligned((slots + 1) * (HEAD + self._dim // 2))
-        self._listed = np.zeros(SCRATCH, np.uint64)
-        nodes = max(len(m.left), len(m.output)) + 2
+        self._listed, self._chains = np.zeros(SCRATCH, np.uint64), np.zeros(m.word_ngrams, np.uint64)
+        nodes = 2 * len(m.labels) + 1
         self._hidden, self._stack, self._chance = np.zeros(self._dim, np.float32), np.zeros(nodes, np.int64), np.zeros(nodes, np.float64)
+        self._dots = np.zeros(len(m.labels), np.float32)
 
     def __call__(self, data: U8, offsets: I64) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """Return (number of the best label or -1, its score) of every document of a large_string column."""
         m, n = self._model, len(offsets) - 1
+        if m.loss != HIERARCHICAL:
+            label, score = self.top(data, offsets, 1)
+            return label[:, 0], score[:, 0]
+        label, score = np.empty(n, np.int32), np.empty(n, np.float64)
+        best_leaf(*self._sums(data, offsets), self._output, m.left, m.right, self._hidden, self._stack, self._chance, label, score)
+        return label, score
+
+    def top(self, data: U8, offsets: I64, k: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """Return the k best labels of every document, best first, and their scores: i32[n, k] and f64[n, k].
+
+        -1 and 0.0 where there are fewer: text without a word, fewer labels, or a probability below 1e-5 in a tree.
+        """
+        if k < 1:
+            raise ValueError(f"top {k} labels: expected at least 1")
+        n = len(offsets) - 1
+        label, score = np.empty(n * k, np.int32), np.empty(n * k, np.float64)
+        self._rank(data, offsets, k, label, score)
+        return label.reshape(n, k), score.reshape(n, k)
+
+    def probabilities(self, data: U8, offsets: I64) -> npt.NDArray[np.float64]:
+        """Return the score of every label, f64[n, L]; all 0.0 for text without a word."""
+        n = len(offsets) - 1
+        score = np.empty(n * len(self.labels), np.float64)
+        self._rank(data, offsets, 0, np.empty(0, np.int32), score)
+        return score.reshape(n, len(self.labels))
+
+    def _rank(self, data: U8, offsets: I64, k: int, label: npt.NDArray[np.int32], score: npt.NDArray[np.float64]) -> None:
+        m = self._model
+        best_labels(
+            *self._sums(data, offsets), self._output, m.left, m.right, m.loss, k, self._hidden, self._dots, self._chance, label, score
+        )  # fmt: skip
+
+    def _sums(self, data: U8, offsets: I64) -> tuple[npt.NDArray[np.float64], I64]:
+        """Return the sum of all vectors of each document, f64[n * D], and how many they are, i64[n]."""
+        m, n = self._model, len(offsets) - 1
         total, n_rows = np.empty(n * self._dim, np.float64), np.empty(n, np.int64)
         pool(
             data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, m.kept, m.rank, self._settings,
-            self._memory, self._memory.view(np.float32), self._listed, total, n_rows,
+            self._memory, self._memory.view(np.float32), self._listed, self._chains, total, n_rows,
         )  # fmt: skip
-        label, score = np.empty(n, np.int32), np.empty(n, np.float64)
-        choose(total, n_rows, self._output, m.left, m.right, self._hidden, self._stack, self._chance, label, score)
-        return label, score
+        return total, n_rows
 
 
 def _padded(matrix: npt.NDArray[np.float32], dim: int) -> npt.NDArray[np.float32]:

@@ -132,8 +132,8 @@ def test_refuses_what_it_cannot_run() -> None:
         parse(b"not a model at all")
     with pytest.raises(BadModel, match="too early"):
         parse(good[:-5])
-    with pytest.raises(BadModel, match="loss 2"):
-        parse(naive.made_up(WORDS, 4, loss=2))
+    with pytest.raises(BadModel, match="loss 5"):
+        parse(naive.made_up(WORDS, 4, loss=5))
     for cut in range(8, len(good), 997):
         with pytest.raises(BadModel):
             parse(good[:cut])
