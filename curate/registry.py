@@ -24,6 +24,7 @@ STEPS = {
     "gopher_repetition": "curate.steps.repetition:GopherRepetition",
     "c4": "curate.steps.c4_rules:C4",
     "fineweb": "curate.steps.fineweb_rules:FineWeb",
+    "url": "curate.steps.url_rules:Url",
     "dedup_exact": "curate.steps.exact:DedupExact",
     "dedup_minhash": "curate.steps.minhash:DedupMinhash",
     "decontaminate": "curate.steps.decontamination:Decontaminate",

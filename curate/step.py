@@ -57,6 +57,14 @@ def counted(sources: pa.Array, names: Sequence[str], figures: Iterable[tuple[int
     return found
 
 
+class Signal(NamedTuple):
+    """A number that a step adds in annotate mode, and the setting that bounds it."""
+
+    column: str
+    setting: str  # its field; None there is no bound
+    survives: Literal["at_least", "at_most"]  # which side of the bound, the bound included
+
+
 BatchFn = Callable[[pa.RecordBatch], Outcome]
 
 
@@ -109,6 +117,10 @@ class Step(BaseModel):
 
     def drops(self) -> tuple[str, ...]:
         """Every drop reason it can give, in the order they are tested; () for a map."""
+        return ()
+
+    def signals(self) -> tuple[Signal, ...]:
+        """Numbers that `mode: annotate` adds and a setting bounds, in the order they are tested; what `curate tune` shows."""
         return ()
 
     def assets(self) -> tuple[Asset, ...]:
