@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba.extending import intrinsic
 
+from curate.kernels.compiled import leaf
 from curate.kernels.compiled import types as nb
+
+BLOCK = 64  # bytes
 
 
 def _bytes_between(_: Any, data: Any, at: Any, low: Any, high: Any) -> Any:
@@ -45,6 +49,16 @@ def _first_bit(_: Any, bits: Any) -> Any:
     return nb.int64(nb.uint64), generate
 
 
+def _last_bit(_: Any, bits: Any) -> Any:
+    """Type and code of last_bit(bits: u64) -> i64: position of the highest bit that is set; -1 where none is."""
+    from llvmlite import ir
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.sub(ir.Constant(ir.IntType(64), 63), builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0)))
+
+    return nb.int64(nb.uint64), generate
+
+
 def _count_bits(_: Any, bits: Any) -> Any:
     """Type and code of count_bits(bits: u64) -> i64: how many bits are set."""
 
@@ -56,4 +70,23 @@ def _count_bits(_: Any, bits: Any) -> Any:
 
 bytes_between: Any = intrinsic(_bytes_between)
 first_bit: Any = intrinsic(_first_bit)
+last_bit: Any = intrinsic(_last_bit)
 count_bits: Any = intrinsic(_count_bits)
+
+
+@leaf
+def bytes_equal(data: Any, at: int, byte: Any) -> Any:
+    """u64: bit k says that data[at + k] is `byte`."""
+    return bytes_between(data, at, byte, byte)
+
+
+@leaf
+def letters(data: Any, at: int, lower: Any) -> Any:
+    """u64: bit k says that data[at + k] is the ASCII letter `lower` in either case."""
+    return bytes_between(data, at, lower, lower) | bytes_between(data, at, lower - 32, lower - 32)
+
+
+@leaf
+def low_bits(n: int) -> Any:
+    """u64 with the lowest n bits set, 0 <= n <= 64."""
+    return ~np.uint64(0) if n >= BLOCK else (np.uint64(1) << np.uint64(n)) - np.uint64(1)

@@ -1,17 +1,17 @@
-r"""The line and page rules of C4 on UTF-8 bytes: which lines stay, what they become, how many sentences they hold.
+r"""The line and page rules of C4 on UTF-8 bytes: which lines stay, what they become, why a page goes.
 
-Raffel et al. 2020, "Exploring the Limits of Transfer Learning" (T5), section 2.2, in the reading of datatrove 0.10
-(`c4_filters.py`, C4QualityFilter), which these kernels equal byte by byte. Per line of `str.splitlines`, stripped:
-drop it for a word of too many characters; remove citations (`\[\d*]`, `[edit]`, `[citation needed]`); drop it without
-an end mark (. ? ! " ' and not ...) or with too few words (counted before citations went); then, on what is left of it
-and in lower case: "lorem ipsum" drops the page, "javascript" the line, "{" the page, a policy phrase the line. What
-stays is joined by newlines and stripped.
+Raffel et al. 2020, "Exploring the Limits of Transfer Learning" (T5), section 2.2, in two readings:
 
-Sentences are ours, where datatrove asks spaCy (or another tool, by language). A sentence ends at a run of the marks
-. ? ! (and U+061F, U+06D4, U+0964), with closing quotes and brackets among or after them, that stands before white
-space or the end of the line; a run that holds a full-width mark (U+3002, U+FF01, U+FF1F) needs nothing after it. What
-follows the last end is a sentence where it is not blank. Abbreviations end a sentence ("Mr. Smith" is two), "3.14" and
-"e.g" do not. With spaCy's sentences instead, 21 of 2,110 decisions on English and German pages came out differently.
+`datatrove` (datatrove 0.10, C4QualityFilter), which these kernels equal byte by byte, sentences aside. Per line of
+`str.splitlines`, stripped: drop it for a word of too many characters; remove citations (`\[\d*]`, `[edit]`,
+`[citation needed]`); drop it without an end mark (. ? ! " ' and not ...) or with too few words (counted before citations
+went); then, on what is left of it and in lower case: "lorem ipsum" drops the page, "javascript" the line, "{" the page, a
+policy phrase the line. What stays is joined by newlines and stripped.
+
+`dclm` (DCLM, baselines_configs/c4.yaml), after C4's code: lines end at "\n" alone and keep their white space, empty ones
+stay, "'" is no end mark, white space may follow the mark, and words are counted after citations went.
+
+Sentences are counted by `sentences`, phrases found by `phrases`.
 """
 
 from __future__ import annotations
@@ -21,36 +21,22 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from curate.kernels.compiled import kernel, ro, rw, rw2
+from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, count_bits, first_bit, last_bit, low_bits
+from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
+from curate.kernels.phrases import CURLY_BRACKET, JAVASCRIPT, LOREM_IPSUM, POLICY, find_phrases
+from curate.kernels.sentences import count_sentences
 from curate.kernels.whitespace import space_width, strip
 
-# Rules, as bits of `rules` and of what `_phrases` finds.
-END_MARK, CITATION, LOREM_IPSUM, JAVASCRIPT, CURLY_BRACKET, POLICY = (1 << k for k in range(6))
+# Rules, as bits of `rules`, beside those of `phrases`.
+END_MARK, CITATION, DCLM = 16, 32, 64
 
-# Columns of `counts`.
+# Columns of `counts`: sentences, lines, and lines by fate.
 SENTENCES, LINES, KEPT, LONG_WORD, NO_END_MARK, FEW_WORDS, WITH_LOREM_IPSUM, WITH_JAVASCRIPT, WITH_CURLY_BRACKET, WITH_POLICY = range(10)
 COLUMNS = 10
 
 # Why a page is dropped; also the index into the reasons of the step.
-PAGE_KEPT, PAGE_LOREM_IPSUM, PAGE_CURLY_BRACKET, PAGE_FEW_SENTENCES = -1, 0, 1, 2
+PAGE_KEPT, PAGE_TOO_LONG, PAGE_LOREM_IPSUM, PAGE_CURLY_BRACKET, PAGE_FEW_SENTENCES = -1, 0, 1, 2, 3
 
-_PHRASES = (
-    (LOREM_IPSUM, "lorem ipsum"),
-    (JAVASCRIPT, "javascript"),
-    (POLICY, "terms of use"),
-    (POLICY, "privacy policy"),
-    (POLICY, "cookie policy"),
-    (POLICY, "uses cookies"),
-    (POLICY, "use of cookies"),
-    (POLICY, "use cookies"),
-)
-_PHRASE_BYTES = np.frombuffer("".join(p for _, p in _PHRASES).encode(), np.uint8)
-_PHRASE_AT = np.cumsum([0] + [len(p) for _, p in _PHRASES])
-_PHRASE_RULE = np.array([rule for rule, _ in _PHRASES])
-_SECOND = np.zeros(256, np.uint8)  # by the first byte of a phrase: the second, lower case; 0 for bytes that start none
-for _, _phrase in _PHRASES:
-    _SECOND[[ord(_phrase[0]), ord(_phrase[0].upper())]] = ord(_phrase[1])
-_SECOND[ord("{")] = ord("{")
 _EDIT = np.frombuffer(b"[edit]", np.uint8)
 _NEEDED = np.frombuffer(b"[citation needed]", np.uint8)
 
@@ -65,16 +51,18 @@ DIGIT_ZEROS = np.array(
     ]
 )  # fmt: skip
 
-_MAY_MARK = np.ones(256, np.bool_)  # first bytes of marks; of closers and white space too, which need no care inside a sentence
-_MAY_MARK[:0x80] = False
-_MAY_MARK[[ord(c) for c in ".?!"]] = True
-_MAY_MARK[0x80:0xC0] = False
+_u8, _i8, _i32, _i64, _u64 = types.uint8, types.int8, types.int32, types.int64, types.uint64
+_block: Any = types.Tuple((_i64, _u64, _u64, _u64))  # type: ignore[no-untyped-call]  # numba has none
+_line: Any = types.UniTuple(_i64, 7)  # type: ignore[no-untyped-call]  # numba has none
 
-_u8, _i8, _i32, _i64 = types.uint8, types.int8, types.int32, types.int64
-_pair: Any = types.UniTuple(_i64, 2)  # type: ignore[no-untyped-call]  # numba has none
-_six: Any = types.UniTuple(_i64, 6)  # type: ignore[no-untyped-call]
 
-_MARK, _WIDE_MARK, _CLOSER = 1, 2, 3
+@leaf
+def _prefix(data: Any, at: int, end: int, word: Any) -> Any:
+    """i64: bytes of `word` where data[at:end] begins with it, else 0."""
+    k = 0
+    while k < len(word) and at + k < end and data[at + k] == word[k]:
+        k += 1
+    return k if k == len(word) else 0
 
 
 @kernel(_i64(ro(_u8), _i64, _i64), allocates=False)
@@ -103,242 +91,254 @@ def _citation_width(data: Any, at: int, end: int) -> int:
         if not digit:
             break
         i += width
-    k = 0
-    while k < len(_EDIT) and at + k < end and data[at + k] == _EDIT[k]:
-        k += 1
-    if k == len(_EDIT):
-        return k
-    k = 0
-    while k < len(_NEEDED) and at + k < end and data[at + k] == _NEEDED[k]:
-        k += 1
-    return k if k == len(_NEEDED) else 0
+    return max(_prefix(data, at, end, _EDIT), _prefix(data, at, end, _NEEDED))
 
 
-@kernel(_i64(ro(_u8), _i64, _i64), allocates=False)
-def _phrases(data: Any, start: int, end: int) -> int:
-    """Bits of the rules whose phrase stands in data[start:end] in lower case.
+@kernel(_i64(ro(_u8), _i64, _i64, rw(_u8), _i64), allocates=False)
+def _without_citations(data: Any, start: int, end: int, out: Any, at: int) -> int:
+    """Write data[start:end] less its citations to out[at:]; return where that ends."""
+    while start < end:
+        width = _citation_width(data, start, end) if data[start] == ord("[") else 0
+        if width == 0:
+            out[at] = data[start]
+            at += 1
+            width = 1
+        start += width
+    return at
 
-    Of all characters beyond ASCII only U+212A (Kelvin sign) has a lower case that can be part of a phrase: "k".
+
+@leaf
+def _may_be_space(data: Any, at: int) -> Any:
+    """u64: bit k is 0 where data[at + k] is E1, E2 or E3 and starts no white space; in the last two bytes anything may follow."""
+    one, two = np.uint64(1), np.uint64(2)
+    x80 = bytes_equal(data, at, 0x80)
+    edge = ~(~np.uint64(0) >> two)
+    found = ~bytes_equal(data, at, 0xE3) | (x80 >> one & x80 >> two)
+    found &= ~bytes_equal(data, at, 0xE2) | x80 >> one | bytes_equal(data, at, 0x81) >> one
+    found &= ~bytes_equal(data, at, 0xE1) | bytes_equal(data, at, 0x9A) >> one
+    return found | edge
+
+
+@kernel(_block(ro(_u8), _i64, _i64, types.boolean), allocates=False)
+def _block_classes(data: Any, at: int, end: int, newlines: bool) -> tuple[int, int, int, int]:
+    """Return (n, spaces, breaks, brackets) of the block data[at:at + n], n <= 64, which cuts no white space.
+
+    spaces: bytes of white space; breaks: where a line break of `str.splitlines` starts, or with `newlines` "\\n" stands;
+    brackets: where "[" stands.
     """
-    found = 0
-    for at in range(start, end):
-        second = _SECOND[data[at]]
-        if second == 0:
-            continue
-        if second == ord("{"):
-            found |= CURLY_BRACKET
-            continue
-        if at + 1 >= end or data[at + 1] | 32 != second:
-            continue
-        for phrase in range(len(_PHRASE_RULE)):
-            i, k = at, _PHRASE_AT[phrase]
-            while k < _PHRASE_AT[phrase + 1] and i < end:
-                want = _PHRASE_BYTES[k]
-                if data[i] == want or (want != ord(" ") and data[i] == want - 32):
-                    i += 1
-                elif want == ord("k") and i + 2 < end and data[i] == 0xE2 and data[i + 1] == 0x84 and data[i + 2] == 0xAA:
-                    i += 3
-                else:
-                    break
-                k += 1
-            if k == _PHRASE_AT[phrase + 1]:
-                found |= _PHRASE_RULE[phrase]
+    n = min(end - at, np.int64(BLOCK))
+    zero, one = np.uint64(0), np.uint64(1)
+    spaces, breaks, brackets, wide = zero, zero, zero, zero
+    if at + BLOCK <= data.shape[0]:
+        spaces = bytes_between(data, at, 0x09, 0x0D) | bytes_between(data, at, 0x1C, 0x20)
+        breaks = bytes_between(data, at, 0x0A, 0x0A if newlines else 0x0D)
+        if not newlines:
+            breaks |= bytes_between(data, at, 0x1C, 0x1E)
+        brackets = bytes_equal(data, at, ord("["))
+        wide = bytes_equal(data, at, 0xC2) | bytes_between(data, at, 0xE1, 0xE3)
+        if wide:
+            wide &= _may_be_space(data, at)
+    else:
+        for k in range(n):
+            b = data[at + k]
+            bit = one << np.uint64(k)
+            if 9 <= b <= 13 or 28 <= b <= 32:
+                spaces |= bit
+                if b == 10 or (not newlines and b != 9 and b < 31):
+                    breaks |= bit
+            elif b == ord("["):
+                brackets |= bit
+            elif b == 0xC2 or 0xE1 <= b <= 0xE3:
+                wide |= bit
+    wide &= low_bits(n)
+    while wide:
+        p = first_bit(wide)
+        wide &= wide - one
+        width = space_width(data, at + p, end)
+        if p + width > n:
+            n = p
+        elif width:
+            spaces |= low_bits(width) << np.uint64(p)
+            last = data[at + p + width - 1]
+            if not newlines and (last == 0x85 if width == 2 else data[at + p + 1] == 0x80 and (last == 0xA8 or last == 0xA9)):
+                breaks |= one << np.uint64(p)
+    valid = low_bits(n)
+    return n, spaces & valid, breaks & valid, brackets & valid
+
+
+@kernel(types.boolean(ro(_u8), _i64, _i64, _i64), allocates=False)
+def _more_characters(data: Any, start: int, end: int, limit: int) -> bool:
+    """Whether data[start:end] holds more than `limit` code points; no limit where it is negative."""
+    if limit < 0 or end - start <= limit:
+        return False
+    count = 0
+    for i in range(start, end):
+        count += data[i] & 0xC0 != 0x80
+    return bool(count > limit)
+
+
+@kernel(types.boolean(ro(_u8), _i64, _u64, _u64, _i64), allocates=False)
+def _long_word(data: Any, at: int, held: Any, starts: Any, max_chars: int) -> bool:
+    """Whether one of the words that start in the block at data[at] has, inside it, more than max_chars characters."""
+    found = False
+    while starts:
+        p = first_bit(starts)
+        size = first_bit(~(held >> np.uint64(p)))
+        found |= _more_characters(data, at + p, at + p + size, max_chars)
+        starts &= starts - np.uint64(1)
     return found
 
 
-@kernel(_pair(ro(_u8), _i64, _i64), allocates=False)
-def _mark(data: Any, at: int, end: int) -> tuple[int, int]:
-    """Return (kind, bytes) of the end mark or closing quote that starts at data[at]; kind 0 where there is none."""
-    b = data[at]
-    if b < 0x80:
-        if b == ord(".") or b == ord("?") or b == ord("!"):
-            return _MARK, 1
-        return (_CLOSER, 1) if b == ord('"') or b == ord("'") or b == ord(")") or b == ord("]") else (0, 1)
-    if at + 1 < end:
-        c = data[at + 1]
-        if (b == 0xD8 and c == 0x9F) or (b == 0xDB and c == 0x94):  # U+061F, U+06D4
-            return _MARK, 2
-        if b == 0xC2 and c == 0xBB:  # U+00BB
-            return _CLOSER, 2
-        if at + 2 < end:
-            d = data[at + 2]
-            if b == 0xE0 and c == 0xA5 and d == 0xA4:  # U+0964
-                return _MARK, 3
-            if (b == 0xE3 and c == 0x80 and d == 0x82) or (b == 0xEF and c == 0xBC and (d == 0x81 or d == 0x9F)):  # U+3002, FF01, FF1F
-                return _WIDE_MARK, 3
-            if b == 0xE2 and c == 0x80 and (d == 0x99 or d == 0x9D):  # U+2019, 201D
-                return _CLOSER, 3
-            if (b == 0xE3 and c == 0x80 and (d == 0x8D or d == 0x8F)) or (b == 0xEF and c == 0xBC and d == 0x89):  # U+300D, 300F, FF09
-                return _CLOSER, 3
-    return 0, 1
+@kernel(_line(ro(_u8), _i64, _i64, _i64, types.boolean), allocates=False)
+def _scan_line(data: Any, at: int, end: int, max_chars: int, newlines: bool) -> tuple[int, int, int, int, int, int, int]:
+    """Read one line of data[at:end], as `str.splitlines` cuts it or, with `newlines`, at "\\n" alone.
 
-
-@kernel(_i64(ro(_u8), _i64, _i64), allocates=False)
-def _sentences(data: Any, start: int, end: int) -> int:
-    """Number of sentences in data[start:end]; see the module for the rule."""
-    count = 0
-    open_ = False  # something that is not blank since the last end
-    at = start
-    while at < end:
-        if open_ and not _MAY_MARK[data[at]]:
-            at += 1
-            continue
-        kind, width = _mark(data, at, end)
-        if kind in (_MARK, _WIDE_MARK):
-            wide = False
-            while kind:
-                wide |= kind == _WIDE_MARK
-                at += width
-                if at >= end:
-                    break
-                kind, width = _mark(data, at, end)
-            open_ = True
-            if wide or at >= end or space_width(data, at, end):
-                count += 1
-                open_ = False
-        elif data[at] == 32 or open_ or data[at] & 0xC0 == 0x80:
-            at += 1
-        else:
-            width = space_width(data, at, end)
-            open_ = width == 0
-            at += max(width, 1)
-    return count + (1 if open_ else 0)
-
-
-@kernel(_six(ro(_u8), _i64, _i64), allocates=False)
-def _scan_line(data: Any, at: int, end: int) -> tuple[int, int, int, int, int, int]:
-    """Read one line of data[at:end] as `str.splitlines` cuts it.
-
-    Returns (start and end of the stripped line, where the next line starts, words, characters of the longest word,
-    1 where it holds "[").
+    Returns (start and end of the stripped line, end of the line, where the next one starts, words, 1 where one of them has
+    more than max_chars characters, 1 where it holds "[").
     """
-    first, last, words, longest, bracket = at, at, 0, 0, 0
-    run = 0  # characters of the word so far
-    following = end
+    first, last, words, bracket = at, at, 0, 0
+    long = False
+    zero, one = np.uint64(0), np.uint64(1)
+    open_ = np.int64(-1)  # start of the word that goes on into the block; others have at most 64 characters
+    stop = following = end
     while at < end:
-        b = data[at]
-        if 32 < b < 0x80:
-            bracket |= b == ord("[")
-            first = at if words == 0 and run == 0 else first
-            run += 1
-            at += 1
-            continue
-        width, is_break = 0, False
-        if b <= 32:
-            is_break = 10 <= b <= 13 or 28 <= b <= 30
-            width = 1 if is_break or b == 32 or b == 9 or b == 31 else 0
-        elif b == 0xC2 or 0xE1 <= b <= 0xE3:
-            width = space_width(data, at, end)
-            is_break = width == 2 and data[at + 1] == 0x85
-            is_break |= width == 3 and data[at + 1] == 0x80 and (data[at + 2] == 0xA8 or data[at + 2] == 0xA9)
-        if width == 0:
-            if b & 0xC0 != 0x80:
-                first = at if words == 0 and run == 0 else first
-                run += 1
-            at += 1
-            continue
-        if run:
-            words += 1
-            longest = max(longest, run)
-            last = at
-            run = 0
-        at += width
-        if is_break:
-            if b == 13 and at < end and data[at] == 10:
-                at += 1
-            following = at
+        n, spaces, breaks, brackets = _block_classes(data, at, end, newlines)
+        ends = breaks != zero
+        if ends:
+            n = first_bit(breaks)
+            stop = following = at + n
+        held = ~spaces & low_bits(n)
+        if held:
+            bracket |= brackets & low_bits(n) != zero
+            starts = held & ~(held << one | (one if open_ >= 0 else zero))
+            first = at + first_bit(held) if words == 0 else first
+            words += count_bits(starts)
+            last = at + last_bit(held) + 1
+            if 0 <= max_chars < BLOCK:
+                long |= _long_word(data, at, held, starts, max_chars)
+            if open_ >= 0 and first_bit(~held) < n:
+                long |= _more_characters(data, open_, at + first_bit(~held), max_chars)
+                open_ = np.int64(-1)
+            if open_ < 0 and last == at + n:
+                open_ = at + last_bit(starts)
+        elif open_ >= 0:
+            long |= _more_characters(data, open_, last, max_chars)
+            open_ = np.int64(-1)
+        at += n
+        if ends:
+            following += 3 if data[stop] == 0xE2 else 2 if data[stop] == 0xC2 else 1
+            if data[stop] == 13 and following < end and data[following] == 10:
+                following += 1
             break
-    if run:
-        words += 1
-        longest = max(longest, run)
-        last = end
-    return (first if words else last), last, following, words, longest, bracket
+    if open_ >= 0:
+        long |= _more_characters(data, open_, last, max_chars)
+    return first, last, stop, following, words, 1 if long else 0, bracket
 
 
-@kernel(types.void(ro(_u8), ro(_i64), _i64, _i64, _i64, _i64, types.boolean, rw(_u8), rw(_i64), rw2(_i32), rw(_i8)), allocates=False)
+@kernel(_i64(ro(_u8), _i64, _i64, _i64, _i64, _i64), allocates=False)
+def _fate(data: Any, start: int, end: int, words: int, rules: int, min_words: int) -> int:
+    """Return the column of `counts` for the line data[start:end], its citations gone."""
+    if rules & DCLM and start == end:
+        return KEPT
+    if rules & END_MARK:
+        stop = strip(data, start, end)[1] if rules & DCLM else end
+        tail = data[stop - 1] if stop > start else 0
+        dots = stop - start >= 3 and tail == ord(".") and data[stop - 2] == ord(".") and data[stop - 3] == ord(".")
+        marked = tail == ord(".") or tail == ord("?") or tail == ord("!") or tail == ord('"')
+        if dots or not (marked or (tail == ord("'") and not rules & DCLM)):
+            return NO_END_MARK
+    if words < min_words:
+        return FEW_WORDS
+    found = rules & find_phrases(data, start, end)
+    if found & LOREM_IPSUM:
+        return WITH_LOREM_IPSUM
+    if found & JAVASCRIPT:
+        return WITH_JAVASCRIPT
+    if found & CURLY_BRACKET:
+        return WITH_CURLY_BRACKET
+    return WITH_POLICY if found & POLICY else KEPT
+
+
+@kernel(_i64(ro(_u8), _i64, _i64, _i64, _i64, _i64, types.boolean, types.boolean, rw(_u8), _i64, rw2(_i32), rw(_i8), _i64), allocates=False)
+def _clean_page(
+    data: Any, at: int, end: int, rules: int, min_words: int, max_chars: int, sentences: bool, everything: bool,
+    out: Any, o: int, counts: Any, verdict: Any, d: int,
+) -> int:  # fmt: skip
+    """Judge the lines of page d, data[at:end]; write those that stay to out[o:] and return where they end.
+
+    With `everything`, `out` is only scratch and o is returned.
+    """
+    while at < end and (everything or verdict[d] == PAGE_KEPT):
+        begin = at
+        first, last, stop, at, words, long, bracket = _scan_line(data, at, end, max_chars, rules & DCLM != 0)
+        counts[d, LINES] += 1
+        if long:
+            counts[d, LONG_WORD] += 1
+            continue
+        if rules & DCLM:
+            first, last = begin, stop
+        to = o + (1 if counts[d, KEPT] else 0)
+        cited = bracket and rules & CITATION
+        if cited:
+            last = _without_citations(data, first, last, out, to)
+            first = to
+            if rules & DCLM:
+                words = _scan_line(out, first, last, -1, True)[4]
+            fate = _fate(out, first, last, words, rules, min_words)
+        else:
+            fate = _fate(data, first, last, words, rules, min_words)
+        counts[d, fate] += 1
+        if fate == KEPT:
+            if sentences:
+                counts[d, SENTENCES] += count_sentences(out, first, last) if cited else count_sentences(data, first, last)
+            if not everything:
+                if not cited:
+                    for k in range(last - first):
+                        out[to + k] = data[first + k]
+                if to > o:
+                    out[o] = 10
+                o = to + last - first
+        elif verdict[d] == PAGE_KEPT and (fate == WITH_LOREM_IPSUM or fate == WITH_CURLY_BRACKET):
+            verdict[d] = PAGE_LOREM_IPSUM if fate == WITH_LOREM_IPSUM else PAGE_CURLY_BRACKET
+    return o
+
+
+@kernel(types.void(ro(_u8), ro(_i64), _i64, _i64, _i64, _i64, _i64, types.boolean, rw(_u8), rw(_i64), rw2(_i32), rw(_i8)), allocates=False)
 def clean_pages(
-    data: Any, offsets: Any, rules: int, min_words: int, max_chars: int, min_sentences: int, everything: bool,
+    data: Any, offsets: Any, rules: int, min_words: int, max_chars: int, min_sentences: int, max_page_chars: int, everything: bool,
     out: Any, out_offsets: Any, counts: Any, verdict: Any,
 ) -> None:  # fmt: skip
     """Apply the rules to every document.
 
-    data: u8[nbytes], offsets: i64[n+1]; rules: bits; min_words a line, max_chars a word, min_sentences a page: -1 for
-    no bound
-    everything: count in every line of every page; otherwise a page is left at the first line that drops it
-    out: u8[offsets[n] - offsets[0]], out_offsets: i64[n+1], written: the new texts; a dropped page keeps its old text
+    data: u8[nbytes], offsets: i64[n+1]; rules: bits; min_words a line, max_chars a word, min_sentences and max_page_chars
+    a page: -1 for no bound
+    everything: count in every line of every page and write no text; otherwise a page is left at the first line that drops it
+    out: u8[offsets[n] - offsets[0]], out_offsets: i64[n+1], written: the new texts; a dropped page keeps its old text. With
+    `everything`, out is scratch and out_offsets stay
     counts: i32[n, COLUMNS], written: sentences, and lines by what became of them
     verdict: i8[n], written: PAGE_...
     """
     o = np.int64(0)
-    out_offsets[0] = 0
+    if not everything:
+        out_offsets[0] = 0
     for d in range(len(offsets) - 1):
         start, end = offsets[d], offsets[d + 1]
-        begin = o
         for k in range(COLUMNS):
             counts[d, k] = 0
-        verdict[d] = PAGE_KEPT
-        at = start
-        while at < end and (everything or verdict[d] == PAGE_KEPT):
-            first, last, at, words, longest, bracket = _scan_line(data, at, end)
-            counts[d, LINES] += 1
-            if max_chars >= 0 and longest > max_chars:
-                counts[d, LONG_WORD] += 1
-                continue
-            line = o
-            if counts[d, KEPT]:
-                line += 1
-            stop = line
-            i = first
-            if bracket and rules & CITATION:
-                while i < last:
-                    width = _citation_width(data, i, last) if data[i] == ord("[") else np.int64(0)
-                    if width == 0:
-                        out[stop] = data[i]
-                        stop += 1
-                        width = 1
-                    i += width
-            else:
-                stop += last - first
-                for k in range(last - first):
-                    out[line + k] = data[first + k]
-            if rules & END_MARK:
-                tail = out[stop - 1] if stop > line else 0
-                dots = stop - line >= 3 and tail == ord(".") and out[stop - 2] == ord(".") and out[stop - 3] == ord(".")
-                if dots or not (tail == ord(".") or tail == ord("?") or tail == ord("!") or tail == ord('"') or tail == ord("'")):
-                    counts[d, NO_END_MARK] += 1
-                    continue
-            if words < min_words:
-                counts[d, FEW_WORDS] += 1
-                continue
-            found = rules & _phrases(out, line, stop)
-            if found & LOREM_IPSUM:
-                counts[d, WITH_LOREM_IPSUM] += 1
-                if verdict[d] == PAGE_KEPT:
-                    verdict[d] = PAGE_LOREM_IPSUM
-            elif found & JAVASCRIPT:
-                counts[d, WITH_JAVASCRIPT] += 1
-            elif found & CURLY_BRACKET:
-                counts[d, WITH_CURLY_BRACKET] += 1
-                if verdict[d] == PAGE_KEPT:
-                    verdict[d] = PAGE_CURLY_BRACKET
-            elif found & POLICY:
-                counts[d, WITH_POLICY] += 1
-            else:
-                if everything or min_sentences >= 0:
-                    counts[d, SENTENCES] += _sentences(out, line, stop)
-                if counts[d, KEPT]:
-                    out[o] = 10
-                counts[d, KEPT] += 1
-                o = stop
+        verdict[d] = PAGE_TOO_LONG if _more_characters(data, start, end, max_page_chars) else PAGE_KEPT
+        sentences = everything or min_sentences >= 0
+        stop = _clean_page(data, start, end, rules, min_words, max_chars, sentences, everything, out, o, counts, verdict, d)
         if verdict[d] == PAGE_KEPT and counts[d, SENTENCES] < min_sentences:
             verdict[d] = PAGE_FEW_SENTENCES
+        if everything:
+            continue
         if verdict[d] == PAGE_KEPT:
-            first, last = strip(out, begin, o)
+            first, last = strip(out, o, stop)
             for k in range(last - first):
-                out[begin + k] = out[first + k]
-            o = begin + last - first
+                out[o + k] = out[first + k]
+            o += last - first
         else:
             for k in range(end - start):
-                out[begin + k] = data[start + k]
-            o = begin + end - start
+                out[o + k] = data[start + k]
+            o += end - start
         out_offsets[d + 1] = o

@@ -13,7 +13,7 @@ from curate.kernels.strings import from_buffers, views
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step, Verdict
 
-_REASONS = ("c4.lorem_ipsum", "c4.curly_bracket", "c4.too_few_sentences")  # by PAGE_... of the kernel
+_REASONS = ("c4.too_long", "c4.lorem_ipsum", "c4.curly_bracket", "c4.too_few_sentences")  # by PAGE_... of the kernel
 _SIGNALS = (  # by column of the kernel's counts
     "c4_sentences",
     "c4_lines",
@@ -46,6 +46,8 @@ class C4(Step):
     rewrites_text: ClassVar[bool] = True
 
     mode: Literal["drop", "annotate"] = Field("drop", description="annotate: add columns; change no text, drop nothing")
+    semantics: Literal["datatrove", "dclm"] = Field("datatrove", description="how a line is read: as the paper says, or as C4's code does")
+    max_page_chars: int | None = Field(None, ge=1, le=2**40, description="longest page, in characters; null: no bound")
     terminal_punctuation: bool = Field(True, description="keep only lines that end in . ? ! \" or ' and not in ...")
     min_words_per_line: int | None = Field(3, ge=0, le=1000, description="fewest words of a line, by white space; null: no bound")
     max_word_chars: int | None = Field(1000, ge=1, le=1_000_000, description="longest word of a line; null: no bound")
@@ -66,7 +68,7 @@ class C4(Step):
         """Reasons of the rules that are on."""
         if self.mode == "annotate":
             return ()
-        on = (self.drop_lorem_ipsum, self.drop_curly_bracket, self.min_sentences is not None)
+        on = (self.max_page_chars is not None, self.drop_lorem_ipsum, self.drop_curly_bracket, self.min_sentences is not None)
         return tuple(reason for reason, wanted in zip(_REASONS, on, strict=True) if wanted)
 
     def bind(self, ctx: Context) -> BatchFn:
@@ -76,12 +78,14 @@ class C4(Step):
         rules = (
             kernel.END_MARK * self.terminal_punctuation
             | kernel.CITATION * self.remove_citations
+            | kernel.DCLM * (self.semantics == "dclm")
             | kernel.LOREM_IPSUM * self.drop_lorem_ipsum
             | kernel.JAVASCRIPT * self.remove_javascript_lines
             | kernel.CURLY_BRACKET * self.drop_curly_bracket
             | kernel.POLICY * self.remove_policy_lines
         )
-        bounds = [-1 if bound is None else bound for bound in (self.min_words_per_line, self.max_word_chars, self.min_sentences)]
+        settings = (self.min_words_per_line, self.max_word_chars, self.min_sentences, self.max_page_chars)
+        bounds = [-1 if bound is None else bound for bound in settings]
         everything = self.mode == "annotate"
 
         def run(batch: pa.RecordBatch) -> Outcome:

@@ -1,4 +1,4 @@
-"""The naive twin of `curate.kernels.c4lines`: the rules of C4 as datatrove reads them, with our sentence rule."""
+"""The naive twins of `curate.kernels.c4lines`: the rules of C4 as datatrove and as DCLM read them, with our sentence rule."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Rules:
     min_words_per_line: int | None = 3
     max_word_chars: int | None = 1000
     min_sentences: int | None = 5
+    max_page_chars: int | None = None
+    semantics: str = "datatrove"
 
 
 @dataclass
@@ -48,28 +50,50 @@ class Page:
     counts: dict[str, int] = field(default_factory=dict)
 
 
+COUNTS = ("sentences", "lines", "kept", "long_word", "no_end_mark", "few_words", "lorem_ipsum", "javascript", "curly_bracket", "policy")
+
+
+def _line(raw: str, rules: Rules) -> tuple[str, int, bool]:
+    """The line as it would stay, its words, whether one is too long."""
+    words = raw.split()
+    long = rules.max_word_chars is not None and any(len(word) > rules.max_word_chars for word in words)
+    line = raw if rules.semantics == "dclm" else raw.strip()
+    if rules.remove_citations:
+        line = _CITATION.sub("", line)
+    return line, len(line.split()) if rules.semantics == "dclm" else len(words), long
+
+
+def _ends_well(line: str, rules: Rules) -> bool:
+    if rules.semantics == "dclm":
+        stripped = line.rstrip()
+        return stripped.endswith((".", "?", "!", '"')) and not stripped.endswith("...")
+    return line.endswith((".", "?", "!", '"', "'")) and not line.endswith("...")
+
+
 def clean(text: str, rules: Rules, everything: bool = False) -> Page:
     """Apply the rules; `everything` counts on behind the line that drops the page."""
-    counts = dict.fromkeys(
-        ("sentences", "lines", "kept", "long_word", "no_end_mark", "few_words", "lorem_ipsum", "javascript", "curly_bracket", "policy"), 0
-    )
+    counts = dict.fromkeys(COUNTS, 0)
     kept: list[str] = []
-    reason = ""
-    for raw in text.splitlines():
+    reason = "c4.too_long" if rules.max_page_chars is not None and len(text) > rules.max_page_chars else ""
+    raws = text.split("\n")
+    if rules.semantics == "dclm":
+        raws = raws[:-1] if not raws[-1] else raws  # an empty last line changes nothing and is not counted
+    else:
+        raws = text.splitlines()
+    for raw in raws:
         if reason and not everything:
             break
-        line = raw.strip()
-        words = line.split()
-        counts["lines"] += 1
-        if rules.max_word_chars is not None and any(len(word) > rules.max_word_chars for word in words):
-            counts["long_word"] += 1
-            continue
-        if rules.remove_citations:
-            line = _CITATION.sub("", line)
+        line, words, long = _line(raw, rules)
         lower = line.lower()
-        if rules.terminal_punctuation and (not line.endswith((".", "?", "!", '"', "'")) or line.endswith("...")):
+        counts["lines"] += 1
+        if long:
+            counts["long_word"] += 1
+        elif rules.semantics == "dclm" and not line:
+            counts["kept"] += 1
+            kept.append(line)
+        elif rules.terminal_punctuation and not _ends_well(line, rules):
             counts["no_end_mark"] += 1
-        elif rules.min_words_per_line is not None and len(words) < rules.min_words_per_line:
+        elif rules.min_words_per_line is not None and words < rules.min_words_per_line:
             counts["few_words"] += 1
         elif rules.drop_lorem_ipsum and "lorem ipsum" in lower:
             counts["lorem_ipsum"] += 1
