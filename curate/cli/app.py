@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from curate.cli import look, recipes, running, tokenizers
+from curate.cli import classifiers, look, recipes, running, tokenizers
 
 
 def build_app(arguments: list[str]) -> typer.Typer:
@@ -29,6 +29,7 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.command("schema")(recipes.schema)
     app.command("gc")(running.gc)
     app.add_typer(tokenizers.app, name="tokenizer")
+    app.add_typer(classifiers.app, name="classifier")
     wanted = next((a for a in arguments if not a.startswith("-")), None)
     for point in entry_points(group="curate.commands"):
         if wanted is None or wanted == point.name:

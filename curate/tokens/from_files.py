@@ -53,7 +53,7 @@ def train_from_files(inputs: Sequence[str], out: Path, *, vocab_size: int, algor
     if algorithm not in Algorithm.__args__:  # type: ignore[attr-defined]
         known = list(Algorithm.__args__)  # type: ignore[attr-defined]
         raise RecipeError(f"--algorithm must be one of {', '.join(known)}, got {algorithm!r}.{registry.nearest(algorithm, known)}")
-    splits = [(reader, split) for reader in [_reader(given, text) for given in inputs] for split in reader.splits(os.getcwd())]
+    splits = [(reader, split) for reader in [reader_for(given, text) for given in inputs] for split in reader.splits(os.getcwd())]
     size = sum(split.size * (GUESSED_RATIO if split.uri.endswith(PACKED) else 1) for _, split in splits)
     texts = _Texts(splits, min(1.0, max_bytes / max(1, size)))
     extra = {} if special_tokens is None else {"special_tokens": special_tokens}
@@ -65,7 +65,7 @@ def train_from_files(inputs: Sequence[str], out: Path, *, vocab_size: int, algor
     return {"vocab_size": trained.vocab_size, "bytes": texts.bytes, "documents": texts.documents}
 
 
-def _reader(given: str, text: str) -> Reader:
+def reader_for(given: str, text: str) -> Reader:
     """The reader for a file, a glob, or the folder of a dataset."""
     if os.path.isdir(given):
         given = os.path.join(given, "part-*.parquet" if list(Path(given).glob("part-*.parquet")) else "**/*.jsonl*")
