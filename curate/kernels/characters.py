@@ -33,9 +33,7 @@ def character_bits() -> npt.NDArray[np.uint8]:
     for code in range(LAST):
         c = chr(code)
         if c.isalnum():
-            bits[code] = (
-                UPPER * c.isupper() | DIGIT * c.isdigit() | WORD | ALPHA * c.isalpha() | DECIMAL * c.isdecimal() | ALNUM
-            )
+            bits[code] = UPPER * c.isupper() | DIGIT * c.isdigit() | WORD | ALPHA * c.isalpha() | DECIMAL * c.isdecimal() | ALNUM
         elif c.isspace():
             bits[code] = BLANK
         elif c.isupper():

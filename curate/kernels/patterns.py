@@ -120,7 +120,7 @@ def _alnum(b: Any) -> Any:
 
 
 @leaf
-def _stands(data: Any, low: int, start: int, end: int, high: int, border: int, bits: Any) -> Any:
+def stands(data: Any, low: int, start: int, end: int, high: int, border: int, bits: Any) -> Any:
     """Whether data[start:end] in the document data[low:high] has the borders it needs."""
     if border == 0:
         return True
@@ -151,7 +151,7 @@ def _scan(data, offsets, step, byte_class, ends, further, size, kinds, bits, fir
             hit = state
             while hit:
                 p = ends[hit]
-                if p >= 0 and seen[p] != d and _stands(data, low, at + 1 - size[p], at + 1, high, kinds[1, p], bits):
+                if p >= 0 and seen[p] != d and stands(data, low, at + 1 - size[p], at + 1, high, kinds[1, p], bits):
                     seen[p] = d
                     g = kinds[0, p]
                     if first[d, g] < 0:

@@ -46,19 +46,11 @@ class Sample(Step):
         return ("sample.left_out",) if self.mode == "drop" else ()
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Load the hash kernel."""
-        from curate.kernels.hashing import hash_strings
-
-        seed = _mixed(np.array([ctx.seed if self.seed is None else self.seed], np.uint64))
-        # Draws are multiples of 2^-53 in [0, 1): below 1.0 all of them, below 0.0 none.
-        fraction = self.fraction
+        """Fix seed and share."""
+        seed, fraction = ctx.seed if self.seed is None else self.seed, self.fraction
 
         def run(batch: pa.RecordBatch) -> Outcome:
-            data, offsets = views(batch.column("id"))
-            hashes = np.empty(len(batch), np.uint64)
-            hash_strings(data, offsets, hashes)
-            draw = (_mixed(hashes ^ seed) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-            left_out = draw >= fraction
+            left_out = draws(batch.column("id"), seed) >= fraction
             keep = pa.array(~left_out)
             reason = pa.array(np.full(len(batch), "sample.left_out"), pa.string(), mask=~left_out)
             if self.mode == "annotate":
@@ -66,6 +58,19 @@ class Sample(Step):
             return Outcome(batch, Verdict(keep, reason))
 
         return run
+
+
+def draws(ids: pa.Array, seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """One number of each document that follows from its id and the seed: a multiple of 2^-53 in [0, 1), evenly spread.
+
+    Below 1.0 lie all of them, below 0.0 none.
+    """
+    from curate.kernels.hashing import hash_strings
+
+    data, offsets = views(ids)
+    hashes = np.empty(len(ids), np.uint64)
+    hash_strings(data, offsets, hashes)
+    return (_mixed(hashes ^ _mixed(np.array([seed], np.uint64))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(values: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

@@ -65,7 +65,9 @@ class Url(Step):
     addresses: tuple[str, ...] = _names("whole URLs to drop")
     address_files: tuple[str, ...] = _files("whole URLs to drop")
     ut1: tuple[str, ...] = Field(
-        (), description="folders of the UT1 blacklists, one category or several: their files `domains` and `urls`", json_schema_extra={"path": True}
+        (),
+        description="folders of the UT1 blacklists, one category or several: their files `domains` and `urls`",
+        json_schema_extra={"path": True},
     )
     words: tuple[str, ...] = _names("words that drop the document")
     word_files: tuple[str, ...] = _files("words that drop the document")

@@ -57,6 +57,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "decontaminate": {"against": [str(items)]},
         "filter": {"where": "text != '' and length(text) > 3"},
         "sample": {"fraction": 0.5},
+        "url": {
+            "domains": ["example.org"],
+            "words": ["casino"],
+            "soft_words": ["free", "live"],
+            "substrings": ["poker"],
+            "keep_missing": False,
+        },
+        "bad_words": {"words": ["plain", "in a row", "straße", "中文"], "keep_fraction": 0.5},
+        "datatrove": {"filter": "GopherQualityFilter", "settings": {"min_doc_words": 5, "min_avg_word_length": 2}},
         "tokenize": {"tokenizer": str(tokenizer)},
     }
 

@@ -32,9 +32,21 @@ def made_urls(count: int) -> list[str]:
         host = ".".join([*draw.choices(PARTS, k=draw.randint(0, 3)), draw.choice(SUFFIXES)])
         scheme = draw.choice(["http://", "https://", "//", "", "HTTP://", "ftp://user:pw@", "http://me@"])
         port = draw.choice(["", ":8080", ":"])
-        path = draw.choice(["/", "?q=", "#", "/a/"]) + draw.choice(["-", "_", "%20", "", "/", "."]).join(draw.choices(PARTS, k=draw.randint(0, 4)))
+        path = draw.choice(["/", "?q=", "#", "/a/"]) + draw.choice(["-", "_", "%20", "", "/", "."]).join(
+            draw.choices(PARTS, k=draw.randint(0, 4))
+        )
         made.append(f"{scheme}{host}{port}{path}")
-    return [*made, "http://1.2.3.4/poker", "http://[::1]/x", "not a url", "http://", "poker", "a//b//c", "http://EXAMPLE.com/Poker", "http://é.com/péker"]
+    return [
+        *made,
+        "http://1.2.3.4/poker",
+        "http://[::1]/x",
+        "not a url",
+        "http://",
+        "poker",
+        "a//b//c",
+        "http://EXAMPLE.com/Poker",
+        "http://é.com/péker",
+    ]
 
 
 def theirs(urls: list[str], lists: dict[str, list[str]]) -> list[str | None]:
@@ -81,6 +93,7 @@ def test_made_urls() -> None:
 
 def test_real_urls_and_the_lists_that_datatrove_carries(real_data: Path) -> None:
     import datatrove
+
     from tests.conftest import read_rows
 
     assets = Path(datatrove.__file__).parent / "assets"
@@ -91,8 +104,9 @@ def test_real_urls_and_the_lists_that_datatrove_carries(real_data: Path) -> None
                 if number < 3000:
                     urls.update(re.findall(r"https?://[^\s\"'<>\\)\]}]+", json.dumps(row, ensure_ascii=False)[:4000]))
     found_urls = sorted(urls)[:30_000]
-    lists = {name: (assets / f"{file}.txt").read_text().split("\n")[:-1] for name, file in
+    lists = {name: (assets / f"{file}.txt").read_text().split("\n") for name, file in
              {"words": "banned_words", "soft_words": "soft_banned_words", "substrings": "banned_subwords"}.items()}  # fmt: skip
+    lists = {name: [w for w in words if w and not w.startswith("#")] for name, words in lists.items()}
     lists |= {"domains": ["wikipedia.org", "www.mozilla.org", "github.com"], "addresses": found_urls[:50]}
     found = compare(found_urls, lists)
     print(f"\nurl = datatrove on {len(found_urls)} URLs: {dict(found)}")

@@ -59,7 +59,13 @@ class LineRules(Step):
         if self.mode == "drop":
             return {}
         counts = dict.fromkeys(_COUNTS, pa.int64())
-        return {"line_rules_keep": pa.bool_(), "line_rules_reason": pa.string(), _REMOVED_WORDS: pa.float64(), _REMOVED_CHARS: pa.float64(), **counts}
+        return {
+            "line_rules_keep": pa.bool_(),
+            "line_rules_reason": pa.string(),
+            _REMOVED_WORDS: pa.float64(),
+            _REMOVED_CHARS: pa.float64(),
+            **counts,
+        }
 
     def drops(self) -> tuple[str, ...]:
         """Nothing left, then the bounds that are set."""
