@@ -38,7 +38,7 @@ def to_batch(records: Sequence[Record], ids: Sequence[str] | None = None, source
 def from_batch(batch: pa.RecordBatch) -> list[Record]:
     """The records of a batch. Columns other than those of RECORD are not looked at.
 
-    `text` is raw text where a row has neither messages nor candidates, and a view of them otherwise.
+    `text` is raw text where a plain row has neither messages nor candidates, and a view of them otherwise.
     """
     messages = _read_messages(batch.column("messages"))
     candidates = _read_candidates(batch.column("candidates"))
@@ -55,7 +55,7 @@ def from_batch(batch: pa.RecordBatch) -> list[Record]:
     )
     return [
         Record(
-            m, c, tools, (text or "") if not m and not c else None, bool(plain), identity or "", source or "", {} if meta in (None, _NO_META) else loads(meta)
+            m, c, tools, (text or "") if plain and not m and not c else None, bool(plain), identity or "", source or "", {} if meta in (None, _NO_META) else loads(meta)
         )
         for m, c, tools, text, plain, identity, source, meta in rows
     ]

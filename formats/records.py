@@ -11,7 +11,7 @@
 
 How the families lie in it:
 
-    text                 text
+    text                 text, and plain
     alpaca, sharegpt,    messages up to and including the answers
     messages, chatml
     prompt               messages end before the answer, no candidates

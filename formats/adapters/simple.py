@@ -34,7 +34,7 @@ class Text(Adapter):
     holds: ClassVar[frozenset[str]] = frozenset({"plain"})
 
     def read(self, row: Row) -> Record:
-        return finish(Record(text=want_text(row, "text", null=True)), row)
+        return finish(Record(text=want_text(row, "text", null=True), plain=True), row)
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         text = record.text
