@@ -19,7 +19,7 @@ from curate.step import CorpusStep, DocumentsFn, Outcome, RecordsFn, Step
 def outcomes(step: Step, batches: list[pa.RecordBatch], ctx: WorkContext | None = None) -> list[Outcome]:
     """Run a step over batches that together are the corpus; one Outcome per batch. Adds `_row` for corpus steps."""
     ctx = ctx or WorkContext()
-    if isinstance(step, CorpusStep):
+    if isinstance(step, CorpusStep) and step.phases():
         return _corpus_outcomes(step, batches, ctx)
     function = step.bind(ctx)
     return [function(batch) for batch in batches]
@@ -56,7 +56,8 @@ def _corpus_outcomes(step: CorpusStep, batches: list[pa.RecordBatch], ctx: WorkC
             records = pa.concat_tables([p.cast(phase.schema) for p in parts])
         else:
             assert records is not None, f"{step.name}: the first phase must be over documents"
-            records = cast(RecordsFn, function)(records).cast(phase.schema)
+            made = cast(RecordsFn, function)(records)
+            records = (made if isinstance(made, pa.Table) else pa.concat_tables(t.cast(phase.schema) for t in made)).cast(phase.schema)
         if phase.to == "documents":
             sides[phase.name] = records.sort_by(ROW)
     assert records is not None

@@ -50,7 +50,8 @@ class Stage:
         """What it does, for people."""
         names = [s.name for s in self.steps]
         if self.emit:
-            names.append(f"{self.emit[0].name}.{self.emit[1].name}")
+            note = self.emit[1].note
+            names.append(f"{self.emit[0].name}.{self.emit[1].name}" + (f" ({note})" if note else ""))
         if self.phase:
             names.append(f"{self.phase[0].name}.{self.phase[1].name}")
         return names
@@ -182,7 +183,7 @@ def _dataset_stages(node: DatasetNode, recipe: Recipe, final: dict[str, str], do
     names: list[str] = []
     for step in node.steps:
         names.append(step.name)
-        if isinstance(step, CorpusStep):
+        if isinstance(step, CorpusStep) and step.phases():
             again = names.count(step.name)
             chain.corpus(step, f"{node.name}.{step.name}" + (f".{again}" if again > 1 else ""))
         else:

@@ -14,7 +14,7 @@ a Verdict. The engine applies verdicts, counts them and writes the ledger; steps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -158,10 +158,11 @@ class Phase:
     key: str | None = None
     reads: tuple[str, ...] = ()
     columns: frozenset[str] = field(default_factory=lambda: frozenset({"text"}))  # what a documents phase needs
+    note: str = ""  # what `curate plan` says beside it
 
 
 DocumentsFn = Callable[[pa.RecordBatch, Mapping[str, pa.Table]], pa.Table]
-RecordsFn = Callable[[pa.Table], pa.Table]
+RecordsFn = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]  # an iterator where the result would not fit into memory
 
 
 class CorpusStep(Step):
@@ -173,12 +174,19 @@ class CorpusStep(Step):
     """
 
     def phases(self) -> tuple[Phase, ...]:
-        """The legs, in order."""
+        """The legs, in order; () where the settings need no other document: then it is bound like any other step."""
         raise NotImplementedError
 
     def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
         """Return the function of that phase: DocumentsFn where it is over documents, RecordsFn otherwise."""
         raise NotImplementedError
+
+    def findings(self, figures: Mapping[str, int]) -> dict[str, Any]:
+        """What the manifest says of the step, from the figures that its phases reported (`curate.figures`), summed.
+
+        `warnings`, a list of sentences, is shown at the end of a run.
+        """
+        return dict(sorted(figures.items()))
 
     def apply(self, batch: pa.RecordBatch, delivered: pa.Table) -> Outcome:
         """Turn the last phase's records for these rows into an Outcome.

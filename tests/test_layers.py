@@ -69,7 +69,8 @@ def test_imports_run_one_way(path: Path) -> None:
     here = place(".".join(path.relative_to(ROOT).with_suffix("").parts))
     used = {m for m in imports(path) if m.partition(".")[0] in ("curate", "formats", "train")}
     assert not [m for m in used if not m.startswith("curate")], "curate must not import formats or train"
-    assert "torch" not in {m.partition(".")[0] for m in imports(path)}
+    if path.name != "transformer_scores.py":  # inside a function: the one step that runs Hugging Face models
+        assert "torch" not in {m.partition(".")[0] for m in imports(path)}
     if here in ALLOWED:
         names = {p.stem for p in (ROOT / "curate").iterdir()}
         wrong = {place(m) for m in used if place(m) in names} - ALLOWED[here] - {here}

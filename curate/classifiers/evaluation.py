@@ -104,5 +104,5 @@ def top_fractions(score: F64, positive: Truth) -> list[dict[str, float]]:
     return made
 
 
-def _rounded(value: float) -> float:
+def _rounded(value: float | np.floating[Any]) -> float:
     return round(float(value), 6)

@@ -6,6 +6,7 @@ change, and the result does not depend on how the documents are cut into batches
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from curate.apply import outcomes, run_step
 from curate.context import WorkContext
 from curate.schema import DOCUMENT, ROW
 from curate.step import CorpusStep, Outcome, Step
+from tests.curate.steps.small_models import save_arpa, save_classifier, save_transformer
 
 ODD_TEXTS = [
     "",
@@ -67,7 +69,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "bad_words": {"words": ["plain", "in a row", "straße", "中文"], "keep_fraction": 0.5},
         "datatrove": {"filter": "GopherQualityFilter", "settings": {"min_doc_words": 5, "min_avg_word_length": 2}},
         "tokenize": {"tokenizer": str(tokenizer)},
+        "classifier": {"model": str(save_classifier(folder / "quality.bin", word_ngrams=2)), "min_score": 0.5},
+        "perplexity": {"model": str(save_arpa(folder / "model.arpa")), "max_perplexity": 9, "head": 5, "tail": 8},
+        "toxicity": {"words": ["in a row", "中文"], "classifier": str(folder / "quality.bin"), "label": "lq", "max_count": 0, "max_score": 0.9},
+        "nsfw": {"words": ["plain", "in a row"], "max_share": 0.05},
+        "hf_classifier": {"model": str(hub_model(folder / "hf")), "label": "hq", "min_score": 0.5, "max_tokens": 32},
     }
+
+
+def hub_model(folder: Path) -> Path:
+    """A Hugging Face classifier where it can be made."""
+    return save_transformer(folder) if "hf_classifier" in NAMES else folder
 
 
 def save_tokenizer(path: Path) -> None:
@@ -118,7 +130,8 @@ def result(step: Step, batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.concat_tables(rows).combine_chunks().replace_schema_metadata(None)
 
 
-NAMES = registry.names("steps")
+EXTRAS = {"hf_classifier": "torch", "perplexity": "kenlm"}  # steps that a base install can't bind
+NAMES = [name for name in registry.names("steps") if importlib.util.find_spec(EXTRAS.get(name, "curate"))]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,5 +229,6 @@ def test_no_module_hides_a_step() -> None:
     assert not modules & set(NAMES)
 
 
-def test_corpus_steps_are_the_dedups() -> None:
-    assert {n for n in NAMES if issubclass(registry.load("steps", n), CorpusStep)} == {"dedup_exact", "dedup_minhash"}
+def test_corpus_steps_are_the_dedups_and_the_classifiers() -> None:
+    expected = {"dedup_exact", "dedup_minhash", "classifier", "hf_classifier"}
+    assert {n for n in registry.names("steps") if issubclass(registry.load("steps", n), CorpusStep)} == expected
