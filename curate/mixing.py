@@ -102,7 +102,7 @@ class MixNode(Node):
         return [*feasibility(supplies, self.seq_len, exact), f"{windows:,} windows of {self.seq_len} tokens in {len(self.stages)} stages"]
 
     def run(self, inputs: Mapping[str, NodeInput], out: Path, ctx: Context, progress: Progress) -> NodeResult:
-        from curate.tokens.shard import open_shard
+        from curate.tokens.mapped import open_shard
 
         names = self.inputs()
         sources: list[dict[str, Any]] = []
@@ -120,7 +120,6 @@ class MixNode(Node):
                     )
                 relative = os.path.relpath(part, given.folder) if given.folder else os.path.basename(part)
                 shards.append({"file": relative, "tokens": shard.tokens, "bytes": os.path.getsize(part)})
-                shard.close()
             sources.append({"name": name, "digest": given.digest, "tokens": sum(s["tokens"] for s in shards), "shards": shards})
         supplies = self.supplies({s["name"]: s["tokens"] for s in sources})
         refuse_short(supplies, self.seq_len)

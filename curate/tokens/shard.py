@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from curate.errors import DataError
 from curate.schema import ROW
-from curate.tokens.vocabulary import PREFIX
 
 BATCH_TOKENS = 4 << 20  # a record batch ends with the document that reaches this
 BATCH_ROWS = 1 << 16  # or with this many documents
@@ -99,74 +96,3 @@ class TokenShardWriter:
         if self._file is not None:
             self._file.close()
             self._file, self._written = None, 0
-
-
-class Stream(NamedTuple):
-    """One record batch of a shard, zero-copy."""
-
-    tokens: npt.NDArray[Any]  # u16 or u32[t], all documents back to back
-    offsets: npt.NDArray[np.int64]  # i64[n+1]; document d is tokens[offsets[d]:offsets[d+1]]; offsets[0] = 0
-    batch: pa.RecordBatch
-
-
-class TokenShard:
-    """A shard, memory-mapped. `starts` counts tokens before each record batch: i64[batches+1]."""
-
-    def __init__(self, path: Path, tokenizer_sha256: str | None = None) -> None:
-        try:
-            self._map = pa.memory_map(str(path))
-            self._reader = pa.ipc.open_file(self._map)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise DataError(f"{path} can't be opened as a token shard: {error}") from error
-        self.path = path
-        self.metadata = {k.decode(): v.decode() for k, v in (self._reader.schema.metadata or {}).items()}
-        found = self.metadata.get(PREFIX + "tokenizer_sha256")
-        if found is None or "tokens" not in self._reader.schema.names:
-            raise DataError(
-                f"{path} is not a token shard: it names no tokenizer or has no column 'tokens'. Make it with the step 'tokenize'."
-            )
-        if tokenizer_sha256 is not None and found != tokenizer_sha256:
-            raise DataError(
-                f"{path} was made with another tokenizer (sha256 {found[:12]}..., expected {tokenizer_sha256[:12]}...). "
-                "Tokenize both with one tokenizer."
-            )
-        self.batches: int = self._reader.num_record_batches
-        self._streams = [_stream(self._reader.get_batch(number)) for number in range(self.batches)]
-        self.starts = _running([len(s.tokens) for s in self._streams])
-        self._rows = _running([len(s.batch) for s in self._streams])
-
-    @property
-    def tokens(self) -> int:
-        """Tokens in the shard."""
-        return int(self.starts[-1])
-
-    def rows_before(self, number: int) -> int:
-        """Documents in the record batches before `number`."""
-        return int(self._rows[number])
-
-    def stream(self, number: int) -> Stream:
-        """Record batch `number` as flat arrays that lie in the mapped file."""
-        return self._streams[number]
-
-    def close(self) -> None:
-        """Give the map back; arrays taken from it stay valid as long as they are held."""
-        self._map.close()
-
-
-def _stream(batch: pa.RecordBatch) -> Stream:
-    column = batch.column("tokens")
-    if not len(column):
-        return Stream(np.zeros(0, np.uint16), np.zeros(1, np.int64), batch)
-    offsets = np.frombuffer(column.buffers()[1], np.int64)[: len(column) + 1]
-    values = column.values.buffers()[1]
-    width = column.type.value_type.to_pandas_dtype()
-    return Stream(np.frombuffer(values, width)[: offsets[-1]] if values is not None else np.zeros(0, width), offsets, batch)
-
-
-def _running(sizes: list[int]) -> npt.NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(sizes, np.int64))])
-
-
-def open_shard(path: str | Path, tokenizer_sha256: str | None = None) -> TokenShard:
-    """Open a token shard. Raises DataError where it is none, or was made with another tokenizer than asked for."""
-    return TokenShard(Path(path), tokenizer_sha256)

@@ -17,7 +17,8 @@ from curate.errors import DataError, RecipeError
 from curate.loader import Mix, open_mix
 from curate.mixing import MixNode
 from curate.node import NodeInput
-from curate.tokens.shard import TokenShardWriter, open_shard
+from curate.tokens.mapped import open_shard
+from curate.tokens.shard import TokenShardWriter
 from tests.curate.tokens.small import TEXTS, byte_bpe, tokenized, unigram
 from tests.reference import mixing as naive
 

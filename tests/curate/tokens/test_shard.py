@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from curate.errors import DataError
 from curate.schema import ROW
-from curate.tokens.shard import TokenShardWriter, open_shard
+from curate.tokens.mapped import open_shard
+from curate.tokens.shard import TokenShardWriter
 
 METADATA = {"curate.tokenizer_sha256": "a" * 64, "curate.eos_id": "0"}
 SIZES = [3, 0, 5, 1, 1, 0, 0, 9, 2, 4, 4, 1]
@@ -59,7 +60,7 @@ def test_cut_by_tokens(tmp_path: Path) -> None:
     shard = open_shard(paths[0])
     # A record batch ends with the document that reaches 8 tokens.
     assert [np.diff(shard.stream(i).offsets).tolist() for i in range(shard.batches)] == [[3, 0, 5], [1, 1, 0, 0, 9], [2, 4, 4], [1]]
-    assert shard.starts.tolist() == [0, 8, 19, 29, 30]
+    assert shard.starts == [0, 8, 19, 29, 30]
     assert [shard.rows_before(i) for i in range(4)] == [0, 3, 8, 11]
     assert [s for i in range(4) for s in shard.stream(i).tokens.tolist()] == list(range(30))
     assert [p.name for p in write(tmp_path / "b", [batch()], batch_tokens=8, file_bytes=1)] == [f"part-{i:05d}.arrow" for i in range(4)]
@@ -112,6 +113,5 @@ def test_arrays_outlive_the_shard(tmp_path: Path) -> None:
     (path,) = write(tmp_path / "a", [batch()])
     shard = open_shard(path)
     tokens = shard.stream(0).tokens
-    shard.close()
     del shard
     assert tokens.tolist() == list(range(30))
