@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from curate.cli import classifiers, look, recipes, running, tokenizers
+from curate.cli import audits, classifiers, look, recipes, running, tokenizers, tuning
 
 
 def build_app(arguments: list[str]) -> typer.Typer:
@@ -27,8 +27,10 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.command("inspect")(look.inspect)
     app.command("steps")(recipes.steps)
     app.command("schema")(recipes.schema)
+    app.command("tune")(tuning.tune)
     app.command("gc")(running.gc)
     app.add_typer(tokenizers.app, name="tokenizer")
+    app.add_typer(audits.app, name="audit")
     app.add_typer(classifiers.app, name="classifier")
     wanted = next((a for a in arguments if not a.startswith("-")), None)
     for point in entry_points(group="curate.commands"):

@@ -203,7 +203,7 @@ def _after_sign_in(data: Any, start: int, end: int) -> int:
 @kernel(types.boolean(rw(_u8), _i64, _i64), allocates=False)
 def _blank(data: Any, start: int, end: int) -> bool:
     first, last = strip(data, start, end)
-    return first >= last
+    return bool(first >= last)
 
 
 @kernel(_i64(rw(_u8), _i64, _i64, ro(_u8), _i64, _f64, _f64, _i64, _i64, rw2(_i64), _i64), allocates=False)
@@ -257,7 +257,7 @@ def _stripped(data: Any, end: int) -> int:
     if first > 0:
         for k in range(first, last):
             data[k - first] = data[k]
-    return last - first
+    return int(last - first)
 
 
 @kernel(

@@ -125,7 +125,7 @@ def judge_sentences(  # type: ignore[no-untyped-def]
                     i += blank
                     continue
                 if not inside:
-                    found, width = bits_at(data, i, last, bits)
+                    found, _ = bits_at(data, i, last, bits)
                     tokens += 1
                     capitals += 1 if found & UPPER else 0
                     inside = True

@@ -163,7 +163,8 @@ def _generated(text: pa.LargeStringArray) -> npt.NDArray[np.int64]:
 def _xml(text: pa.LargeStringArray, language: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """1 where an XML declaration stands in the first 100 characters and the language is not XSLT."""
     heads = pc.fill_null(pc.utf8_slice_codeunits(text, 0, 100), "")
-    return (pc.match_substring(heads, "<?xml version=").to_numpy(zero_copy_only=False) & (language != "xslt")).astype(np.int64)
+    declared: npt.NDArray[np.bool_] = pc.match_substring(heads, "<?xml version=").to_numpy(zero_copy_only=False)
+    return (declared & (language != "xslt")).astype(np.int64)
 
 
 def _visible(

@@ -37,15 +37,14 @@ def classes(kind: Kind) -> dict[str, type[Any]]:
         base = getattr(importlib.import_module(f"{package_name}.{base_module}"), base_name)
     except ModuleNotFoundError as error:
         raise MissingDependency.extra(error.name or "datatrove", "datatrove", "step datatrove") from error
-    found = {}
+    found: dict[str, type[Any]] = {}
     for module_info in pkgutil.iter_modules(package.__path__):
         try:
             module = importlib.import_module(f"{package_name}.{module_info.name}")
         except ModuleNotFoundError:
             continue  # a filter that wants a package of its own
-        for name, cls in vars(module).items():
-            if inspect.isclass(cls) and issubclass(cls, base) and cls.__module__ == module.__name__ and not inspect.isabstract(cls):
-                found[name] = cls
+        own = {n: c for n, c in vars(module).items() if inspect.isclass(c) and c.__module__ == module.__name__}
+        found |= {n: c for n, c in own.items() if issubclass(c, base) and not inspect.isabstract(c)}
     return dict(sorted(found.items()))
 
 
@@ -97,7 +96,6 @@ def slug(reason: object) -> str:
     return re.sub(r"[^a-z0-9]+", "_", str(reason).lower()).strip("_") or "dropped"
 
 
-@cache
 def reasons(cls: type[Any]) -> tuple[str, ...]:
     """Slugs that stand as text in `return False, "..."` of the class, in their order; "dropped" for one without a reason.
 
