@@ -14,8 +14,9 @@ from curate.io.reader import Reader
 from curate.node import Node
 from curate.plugins import NAME
 from curate.recipe_nodes import DatasetNode, SpecialNode, Write
+from curate.recipe_overrides import step_name
 from curate.recipe_steps import Scope, StepDraft, build_steps
-from curate.recipe_yaml import Item, Mark, Problems, mapping, sequence
+from curate.recipe_yaml import Item, Mark, Problems, as_item, mapping, sequence
 from curate.settings import build, dump, fields, shown
 
 DATASET_KEYS = ("read", "from", "steps", "write", "keep_dropped", "max_quarantine")
@@ -161,7 +162,7 @@ class Builder:
             draft.resolved["from"] = draft.upstream
         if "read" in item.value:
             draft.reader = self._reader(item.value["read"], draft)
-        draft.steps = build_steps(item, self.scope)
+        draft.steps = build_steps(self._with_writers_step(item), self.scope)
         write, keep, share = self._write(item), self._keep_dropped(item), self._max_quarantine(item)
         draft.resolved |= {
             "steps": [{step.name: step.resolved} for step in draft.steps],
@@ -209,7 +210,7 @@ class Builder:
             self.problems.add(item.mark, f'read must be a mapping such as {{jsonl: "data/*.jsonl.zst"}}, got {shown(item.plain())}.')
             return None
         name = self._reader_name(item)
-        cls = self.scope.load("readers", name, item.key_mark(name)) if name else None
+        cls = self.scope.load("readers", _of_rows(name, item), item.key_mark(name)) if name else None
         if name is None or cls is None:
             return None
         settings = self._reader_settings(item, name, needs_paths(cls))
@@ -261,6 +262,22 @@ class Builder:
             near = registry.nearest(str(form.value), known)
             self.problems.add(form.mark, f"write.format must be one of {', '.join(known)}, got {shown(form.plain())}.{near}")
         return Write(str(form.value), given.without("format").plain() if given.is_mapping else {})
+
+    def _with_writers_step(self, item: Item) -> Item:
+        """The dataset with the step that its writer needs as the last one: a form that can't hold every row says so in the ledger."""
+        given = item.value.get("write")
+        form = given.value.get("format") if given is not None and given.is_mapping else given
+        if form is None or form.value not in registry.names("writers"):
+            return item
+        step = getattr(self.scope.load("writers", form.value, form.mark), "step", None)
+        if step is None:
+            return item
+        name, settings = step(given.without("format").plain() if given.is_mapping else {})
+        steps = item.value.get("steps")
+        before = list(steps.value) if steps is not None and steps.is_list else []
+        if before and step_name(before[-1]) == name:
+            return item
+        return item.with_entry("steps", sequence([*before, as_item({name: settings}, form.mark)], steps.mark if steps is not None else form.mark))
 
     def _keep_dropped(self, item: Item) -> Any:
         given = item.value.get("keep_dropped")
@@ -315,6 +332,12 @@ class Builder:
             settings = recipe_paths.as_given(node, item)
             draft.resolved = {"train": kind.removeprefix("train:"), **settings} if draft.is_model else {kind: settings}
         return draft
+
+
+def _of_rows(name: str, read: Item) -> str:
+    """The reader behind a name: with a `format` beside it, the one that reads rows of that format as records."""
+    records = f"{name}_records"
+    return records if "format" in read.value and records in registry.names("readers") else name
 
 
 def needs_paths(cls: type[Reader]) -> bool:

@@ -86,6 +86,13 @@ def sequence(items: list[Item], mark: Mark) -> Item:
     return Item(tuple(items), mark, {}, 1 + sum(item.size for item in items))
 
 
+def as_item(value: Any, mark: Mark) -> Item:
+    """Plain Python as an item whose every part stands at `mark`."""
+    if isinstance(value, dict):
+        return mapping({key: as_item(inner, mark) for key, inner in value.items()}, mark, dict.fromkeys(value, mark))
+    return sequence([as_item(inner, mark) for inner in value], mark) if isinstance(value, (list, tuple)) else Item(value, mark)
+
+
 class Problems:
     """Collects the mistakes of one recipe, and raises them together."""
 

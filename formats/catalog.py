@@ -51,6 +51,9 @@ def adapter(name: str, columns: Mapping[str, str] | None = None, **settings: Any
 
     Raises RecipeError for an unknown format or a setting that it does not have.
     """
+    if name.startswith("axolotl:"):
+        name, known_columns = _axolotl(name.removeprefix("axolotl:"))
+        columns = {**known_columns, **(columns or {})}
     cls = adapter_class(name)
     given = {key: value for key, value in settings.items() if value}
     known = [] if cls.__init__ is object.__init__ else [p for p in inspect.signature(cls).parameters]
@@ -64,3 +67,12 @@ def adapter(name: str, columns: Mapping[str, str] | None = None, **settings: Any
 
         return Mapped(made, columns)
     return made
+
+
+def _axolotl(kind: str) -> tuple[str, Mapping[str, str]]:
+    """Our format and the names of its columns for one of axolotl's types."""
+    from formats.adapters.mapped import AXOLOTL
+
+    if kind not in AXOLOTL:
+        raise RecipeError(f"unknown axolotl type {kind!r}.{nearest(kind, list(AXOLOTL))} There are: {', '.join(sorted(AXOLOTL))}.")
+    return AXOLOTL[kind]

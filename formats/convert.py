@@ -10,8 +10,7 @@ from typing import Any
 from curate.errors import DataError
 from curate.io.files import File, list_files
 from curate.io.reader import Split, Unreadable
-from formats.adapters.adapter import Adapter, Row, lost_fields
-from formats.adapters.adapter import Unholdable as Unholdable
+from formats.adapters.adapter import Adapter, Row, Unholdable, lost_fields
 from formats.adapters.adapter import Unreadable as Refused
 from formats.batches import from_batch, is_record
 from formats.catalog import adapter
@@ -22,8 +21,7 @@ from formats.records import Record, text_view
 from formats.report import Report
 from formats.sources import Line, is_table, json_columns, rows_of, table_batches, table_rows
 
-RECORD_FORMAT = "record"  # the canonical record itself, told by the columns of a Parquet file
-_SUFFIXES = tuple(s + c for s in (".jsonl", ".json", ".ndjson") for c in ("", ".gz", ".zst")) + (".parquet", ".pq", ".arrow", ".feather", ".ipc")
+SUFFIXES = tuple(s + c for s in (".jsonl", ".json", ".ndjson") for c in ("", ".gz", ".zst")) + (".parquet", ".pq", ".arrow", ".feather", ".ipc")
 
 Progress = Callable[[int, int, int], None]  # file number where it is done, else -1; rows and bytes since the last call
 
@@ -63,7 +61,7 @@ def convert(
     src: str,
     to: str,
     dst: Path,
-    source: str | None = None,
+    source: str | Adapter | None = None,
     *,
     columns: Mapping[str, str] | None = None,
     roles: Mapping[str, str] | None = None,
@@ -75,33 +73,31 @@ def convert(
 ) -> tuple[Report, Detected | None]:
     """Convert files to one file. Returns the report, and what was detected where `source` is None.
 
-    src: a file, folder or glob. source: the format read; None: told by content. columns: {name the format reads: name in
+    src: a file, folder or glob. source: the format read, or an adapter; None: told by content. columns: {name the format reads: name in
     the file}. Unreadable rows go to `<dst>.quarantine.jsonl`. Raises RecipeError for wrong names, DataError for no input.
     """
     check_suffix(dst)
     target = adapter(to, **dict(write_settings or {}))
-    files = list_files((src,), ".", _SUFFIXES, "convert")
+    files = list_files((src,), ".", SUFFIXES, "convert")
     found = None
     if source is None and not _holds_records(files):
         found = detect(_sample(files), src)
         source = found.format
-    reader = adapter(source or "messages", columns, roles=roles, **dict(read_settings or {}))
+    reader = source if isinstance(source, Adapter) else adapter(source or "messages", columns, roles=roles, **dict(read_settings or {}))
     report = Report()
     writer = Writer(target, policies or Policies(), report, ids)
     quarantine: list[dict[str, Any]] = []
     with Output(dst) as out:
         for number, file in enumerate(files):
-            held = rows_before = 0
+            told = report.records
             for record, where in records(file, reader, report, quarantine):
                 out.write(writer.rows(record, where))
-                if progress is not None and report.records - rows_before >= 4096:
-                    progress(-1, report.records - rows_before, 0)
-                    rows_before = report.records
+                if progress is not None and report.records - told >= 4096:
+                    progress(-1, report.records - told, 0)
+                    told = report.records
             if progress is not None:
-                progress(number, report.records - rows_before, held)
-    report_notes = [n for n in out.notes]
-    for note in report_notes:
-        report.examples.setdefault("parquet", []).append(note)
+                progress(number, report.records - told, file.size)
+    report.notes += out.notes
     if quarantine:
         with Output(dst.with_name(f"{dst.name}.quarantine.jsonl")) as side:
             side.write(quarantine)

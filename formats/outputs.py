@@ -64,13 +64,11 @@ class Output:
     def write(self, rows: list[Row]) -> None:
         """Add rows."""
         self.held += rows
-        if len(self.held) >= _HELD_ROWS:
-            self._flush()
+        while len(self.held) >= _HELD_ROWS:  # pieces of one size, so that frames do not depend on how rows arrive
+            self._put(self.held[:_HELD_ROWS])
+            del self.held[:_HELD_ROWS]
 
-    def _flush(self) -> None:
-        rows, self.held = self.held, []
-        if not rows:
-            return
+    def _put(self, rows: list[Row]) -> None:
         if self.suffix == ".parquet":
             self._table.write(rows)
         elif self.suffix == ".json":
@@ -93,7 +91,9 @@ class Output:
         self._frame, self._in_frame = [], 0
 
     def _close(self) -> None:
-        self._flush()
+        if self.held:
+            self._put(self.held)
+            self.held = []
         if self.suffix == ".parquet":
             self.notes = self._table.close()
             return

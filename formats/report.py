@@ -23,6 +23,7 @@ class Report:
     lost: Counter[str] = field(default_factory=Counter)  # records that had a field the target can't hold
     odd: Counter[str] = field(default_factory=Counter)  # records with an odd case that a policy names
     examples: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # about the file that was written
 
     def example(self, reason: str, where: str, text: str) -> None:
         """Keep the first few places of a reason."""
@@ -46,6 +47,7 @@ class Report:
             "dropped": dict(sorted(self.dropped.items())),
             "lost_fields": dict(sorted(self.lost.items())),
             "odd": dict(sorted(self.odd.items())),
+            "notes": self.notes,
             "examples": dict(sorted(self.examples.items())),
         }
 
@@ -64,4 +66,4 @@ class Report:
                 for name, count in counts.most_common():
                     made.append(f"  {count:>9,}  {name}")
                     made += [f"             {text}" for text in self.examples.get(name, ())]
-        return made
+        return [*made, *self.notes]

@@ -20,6 +20,12 @@ CANDIDATE_FIELDS = ("scores", "rank", "label", "labels", "model", "finish_reason
 PLAIN_TURNS = frozenset[str]()
 ALL_TURNS = frozenset(f"messages.{name}" for name in TURN_FIELDS)
 
+# Every reason for which a record can't be expressed in some format.
+REASONS = (
+    "raw_text", "needs_template", "no_prompt", "no_answer", "no_good_answer", "turns", "tool_calls", "parts", "tools", "special_token",
+    "no_candidates", "no_pair", "tied", "no_label", "unranked", "no_attributes", "no_steps", "transcript", "answer", "no_columns",
+)  # fmt: skip
+
 
 class Unreadable(ValueError):
     """A row that is not of the format. reason: a slug for the ledger; the text says got and expected."""
