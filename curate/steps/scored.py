@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from curate.step import BatchFn, Context, CorpusStep, DocumentsFn, Outcome, Phas
 from curate.steps.bounds import Bound, judge
 from curate.steps.scorers import F64, Scorer
 
-_SCORES = pa.schema([pa.field(ROW, pa.int64()), pa.field("score", pa.float32()), pa.field("id", pa.string())])
+_SCORES = pa.schema([pa.field(ROW, pa.int64()), pa.field("score", pa.float32()), pa.field("id", pa.large_string())])
 _CHOSEN = pa.schema([pa.field(ROW, pa.int64()), pa.field("score", pa.float32()), pa.field("keep", pa.bool_())])
 
 
@@ -108,7 +108,7 @@ class Scored(CorpusStep):
 
         def scores(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
             values = pa.array(score(batch.column("text")).astype(np.float32))
-            return pa.table([batch.column(ROW), values, pc.cast(batch.column("id"), pa.string())], schema=_SCORES)
+            return pa.table([batch.column(ROW), values, pc.cast(batch.column("id"), pa.large_string())], schema=_SCORES)
 
         return scores
 
@@ -140,8 +140,8 @@ def best(records: pa.Table, fraction: float) -> npt.NDArray[np.bool_]:
     border = np.partition(score, n - wanted)[n - wanted]
     keep |= score > border
     tied = np.flatnonzero(score == border)
-    ties: Any = records.take(pa.array(tied)).column("id")
-    names, rows = ties.to_pylist(), records.column(ROW).to_numpy()[tied].tolist()
-    order = sorted(range(len(tied)), key=lambda i: (names[i] or "", rows[i]))
+    order = pc.sort_indices(
+        records.select(["id", ROW]).take(pa.array(tied)), sort_keys=[("id", "ascending"), (ROW, "ascending")]
+    ).to_numpy()
     keep[tied[order[: wanted - int(keep.sum())]]] = True
     return keep
