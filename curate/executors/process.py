@@ -73,7 +73,7 @@ def warm_up_shares(processes: int) -> list[list[str]]:
     shares: list[list[str]] = [[] for _ in range(processes)]
     sizes = [0] * processes
     for source in sources:
-        if source.stem not in ("__init__", "build_tables"):
+        if source.stem != "__init__" and not source.stem.startswith("build_"):
             smallest = sizes.index(min(sizes))
             shares[smallest].append(source.stem)
             sizes[smallest] += source.stat().st_size

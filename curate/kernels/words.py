@@ -1,41 +1,38 @@
 r"""Words of every document as arrays of positions, hashes, lengths and flags: split once, shared by all steps.
 
-`unicode` split: a CJK character (Hiragana, Katakana, Han) is a word; `[\p{L}\p{M}\p{N}_]+` joined over single inner
+`unicode`: a CJK character (Hiragana, Katakana, Han) is a word; `[\p{L}\p{M}\p{N}_]+` joined over single inner
 ' \u2019 - . that stand directly between two such characters is one word; a run of other characters that are not white
 space is one word. "Don't stop-- it's 3.14" is Don't, stop, --, it's, 3.14.
-`whitespace` split: what str.split() gives.
+`spacy_en`: what spaCy's English tokenizer gives, datatrove's split. Do, n't, stop--, it, 's, 3.14.
+`whitespace`: what str.split() gives.
 
-As a regular expression, with C for the CJK blocks and S for white space:
-    [C] | (?:(?![C])[\p{L}\p{M}\p{N}_])+(?:['\u2019\-.](?:(?![C])[\p{L}\p{M}\p{N}_])+)* | (?:(?![C]|[\p{L}\p{M}\p{N}_])[^S])+
-
-Thresholds of word statistics depend on the split. Compared with spaCy's English one (datatrove's default), `unicode`
-leads to the same Gopher quality decision on about 95 % of English pages, `whitespace` on 78 %.
-Rough speed: 200 to 330 MB/s per core, measured on a busy machine.
+Thresholds of word statistics depend on the split; docs/words.md compares them. No kernels here, so that steps can name
+the splits without loading numba.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.kernels import tables
-from curate.kernels.blocks import bytes_between, count_bits, first_bit
-from curate.kernels.compiled import kernel, ro, rw
-from curate.kernels.compiled import types as nb
-from curate.kernels.hashing import hash_word
 from curate.kernels.strings import views
-from curate.kernels.tables import JOINER, LETTER, SINGLE, SPACE, SYMBOL, WORD, class_at
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
+WordSplit = Literal["unicode", "spacy_en", "whitespace"]
+Columns = list[npt.NDArray[Any]]  # room for start, size, raw, chars, flags
+
 HAS_LETTER = 1  # at least one letter (\p{L})
 ALL_SYMBOLS = 2  # every code point is in datatrove's PUNCTUATION_SET
+
+DTYPES = (np.int64, np.int32, np.uint64, np.int32, np.uint8)
+SPARE = 128  # words that kernels may ask room for beyond what a document can hold
 
 
 class Words(NamedTuple):
@@ -50,190 +47,42 @@ class Words(NamedTuple):
 
 
 def split_words(text: pa.LargeStringArray, split: str) -> Words:
-    """Split every document ("unicode" or "whitespace"); null counts as empty.
+    """Split every document by a `WordSplit`; null counts as empty.
 
     Positions are into the data that `strings.views(text)` gives.
     """
-    if split not in ("unicode", "whitespace"):
-        raise ValueError(f"split must be 'unicode' or 'whitespace', got {split!r}")
+    if split not in get_args(WordSplit):
+        known = " or ".join(repr(name) for name in get_args(WordSplit))
+        raise ValueError(f"split must be {known}, got {split!r}")
     data, offsets = views(text)
-    stage1, stage2 = tables.classes() if split == "unicode" else tables.blank_split_classes()
     n = len(offsets) - 1
     doc = np.zeros(n + 1, np.int64)
-    room = int(offsets[-1] - offsets[0]) // 3 + 64  # ordinary text: 3 bytes a word in Chinese, 5 to 6 elsewhere
-    columns: list[npt.NDArray[Any]] = [np.empty(room, dtype) for dtype in (np.int64, np.int32, np.uint64, np.int32, np.uint8)]
-    done = _split(data, offsets, stage1, stage2, 0, doc, *columns)
+    room = int(offsets[-1] - offsets[0]) // 3 + SPARE  # ordinary text: 3 bytes a word in Chinese, 5 to 6 elsewhere
+    columns: Columns = [np.empty(room, dtype) for dtype in DTYPES]
+    done = _split_from(split, data, offsets, 0, doc, columns)
     while done < n:  # a document of one-byte words did not fit: no document has more words than bytes
         used = int(doc[done])
-        room = max(2 * room, used + int(offsets[done + 1] - offsets[done]))
+        room = max(2 * room, used + int(offsets[done + 1] - offsets[done]) + SPARE)
         for i, column in enumerate(columns):  # one by one, so that only one column exists twice
             columns[i] = np.empty(room, column.dtype)
             columns[i][:used] = column[:used]
-        done = _split(data, offsets, stage1, stage2, done, doc, *columns)
-    start, size, raw, chars, flags = (column[: doc[n]] for column in columns)
-    words = Words(doc, start, size, raw, chars, flags)
-    for column in words:
+        done = _split_from(split, data, offsets, done, doc, columns)
+    for column in (doc, *columns):
         column.setflags(write=False)  # several steps share them
-    return words
+    start, size, raw, chars, flags = columns
+    w = int(doc[n])
+    return Words(doc, start[:w], size[:w], raw[:w], chars[:w], flags[:w])
 
 
-@kernel(
-    nb.UniTuple(nb.int64, 2)(  # type: ignore[no-untyped-call]  # numba has none
-        ro(nb.uint8), nb.int64, nb.int64, tables.STAGE, tables.STAGE, nb.boolean,
-        nb.int64, rw(nb.int64), rw(nb.int32), rw(nb.uint64), rw(nb.int32), rw(nb.uint8),
-    ),
-    allocates=False,
-)  # fmt: skip
-def _by_character(
-    data: U8, at: int, end: int, stage1: U8, stage2: U8, forced: bool, words: int, start: I64, size: I32, raw: U64, chars: I32, flags: U8
-) -> tuple[int, int]:
-    """Split data[at:end] up to the first word that may be ASCII or has WORD characters; return (where that is, words).
-
-    That is what Chinese and Japanese hold: characters by themselves and marks between them. forced: take the first word
-    whatever it is. Stops before the first word that has no room.
-    """
-    while at < end:
-        bits, width = class_at(data, at, end, stage1, stage2)
-        if bits & SPACE:
-            at += width
-            continue
-        if words == len(start) or ((width == 1 or bits & WORD) and not forced):
-            break
-        begin = at
-        at += width
-        some, every, count = bits, bits, 1
-        if not bits & SINGLE:
-            run = bits & WORD
-            while at < end:
-                bits, width = class_at(data, at, end, stage1, stage2)
-                if bits & (WORD | SINGLE | SPACE) != run:
-                    # Only a joiner directly before another word character goes on.
-                    if run == 0 or not bits & JOINER or at + width >= end:
-                        break
-                    after, _ = class_at(data, at + width, end, stage1, stage2)
-                    if not after & WORD:
-                        break
-                some |= bits
-                every &= bits
-                count += 1
-                at += width
-        start[words] = begin
-        size[words] = at - begin
-        raw[words] = hash_word(data, begin, at)
-        chars[words] = count
-        flags[words] = (HAS_LETTER if some & LETTER else 0) | (ALL_SYMBOLS if every & SYMBOL else 0)
-        words += 1
-        forced = False
-    return at, words
-
-
-@kernel(
-    nb.int64(
-        ro(nb.uint8), ro(nb.int64), tables.STAGE, tables.STAGE, nb.int64,
-        rw(nb.int64), rw(nb.int64), rw(nb.int32), rw(nb.uint64), rw(nb.int32), rw(nb.uint8),
-    ),
-    allocates=False,
-)  # fmt: skip
-def _split(
-    data: U8, offsets: I64, stage1: U8, stage2: U8, first: int, doc: I64, start: I64, size: I32, raw: U64, chars: I32, flags: U8
-) -> int:
+def _split_from(split: str, data: U8, offsets: I64, first: int, doc: I64, columns: Columns) -> int:
     """Split documents from `first` on; return n, or the document whose words did not fit (none of it counts).
 
-    A document is read in blocks of up to 63 bytes as bitmaps, one bit a byte: classes of ASCII come from comparisons,
-    those of other characters from the table, one by one. A block begins where a word or white space does; what it does
-    not see the end of is left to the next block, and a word that fills a block to `_by_character`.
-    data: u8[nbytes]; offsets: i64[n+1]; doc: i64[n+1] with doc[first] set; the other five: room for words, written.
+    data: u8[nbytes]; offsets: i64[n+1]; doc: i64[n+1] with doc[first] set. Writes doc and columns.
     """
-    room = len(start)
-    words = doc[first]
-    blank = stage2[ord("-")] & WORD != 0  # split at white space alone
-    zero, one = np.uint64(0), np.uint64(1)
-    for d in range(first, len(offsets) - 1):
-        at, end = offsets[d], offsets[d + 1]
-        long = False  # the word at `at` does not end in the block
-        while at < end:
-            if long or data[at] >= 0x80 or stage2[data[at]] & SPACE:
-                at, words = _by_character(data, at, end, stage1, stage2, long, words, start, size, raw, chars, flags)
-                if at == end:
-                    break
-                if words == room:
-                    return d
-                long = False
-            n = min(np.int64(63), end - at)
-            last = at + n == end
-            valid = (one << np.uint64(n)) - one
-            word, space, letter, symbol, joiner, wide_joiner = zero, zero, zero, zero, zero, zero
-            other, leads = valid, valid  # bytes still to be classed; first bytes of characters
-            if at + 64 <= data.shape[0]:
-                other = valid & bytes_between(data, at, 0x80, 0xFF)
-                letter = bytes_between(data, at, 0x41, 0x5A) | bytes_between(data, at, 0x61, 0x7A)
-                word = letter | bytes_between(data, at, 0x30, 0x39)
-                symbol = ~word
-                space = valid & (bytes_between(data, at, 0x09, 0x0D) | bytes_between(data, at, 0x1C, 0x20))
-                if blank:
-                    word = ~space
-                else:
-                    word |= bytes_between(data, at, 0x5F, 0x5F)
-                    joiner = bytes_between(data, at, 0x2D, 0x2E) | bytes_between(data, at, 0x27, 0x27)
-            if other:
-                keep = ~other
-                word, letter, symbol, leads = word & keep, letter & keep, symbol & keep, leads & keep
-                while other:
-                    p = first_bit(other)
-                    bits, width = class_at(data, at + p, end, stage1, stage2)
-                    if p + width > n or bits & SINGLE:
-                        last = p + width <= n
-                        n = p
-                        break
-                    if bits & JOINER:
-                        if width == 1:
-                            joiner |= one << np.uint64(p)
-                        else:
-                            wide_joiner |= one << np.uint64(p)
-                    begin, same = p, bits
-                    while True:  # a run of characters of one class
-                        leads |= one << np.uint64(p)
-                        p += width
-                        if p >= n or not other >> np.uint64(p) & one or same & JOINER:
-                            break
-                        bits, width = class_at(data, at + p, end, stage1, stage2)
-                        if bits != same or p + width > n:
-                            break
-                    chunk = (one << np.uint64(p)) - (one << np.uint64(begin))
-                    other &= ~chunk
-                    word |= chunk if same & WORD else zero
-                    space |= chunk if same & SPACE else zero
-                    letter |= chunk if same & LETTER else zero
-                    symbol |= chunk if same & SYMBOL else zero
-            if not last and n > 3:  # whether a joiner at the very end joins is seen from the next block
-                n -= np.int64(joiner >> np.uint64(n - 1) & one)
-                n -= np.int64(3 * (wide_joiner >> np.uint64(n - 3) & one))
-            valid = (one << np.uint64(n)) - one
-            word &= valid
-            joined = wide_joiner & word << one & word >> np.uint64(3)
-            word |= joiner & word << one & word >> one | joined | joined << one | joined << np.uint64(2)
-            rest = valid & ~(word | space)
-            starts = (word & ~(word << one)) | (rest & ~(rest << one))
-            held = word | rest
-            ends = held << one & (~held | starts) & (valid << one | one if last else valid)
-            if words + count_bits(ends) > room:
-                return d
-            while ends:
-                begin, stop = first_bit(starts), first_bit(ends)
-                bits = (one << np.uint64(stop)) - (one << np.uint64(begin))
-                starts &= starts - one
-                ends &= ends - one
-                start[words] = at + begin
-                size[words] = stop - begin
-                raw[words] = hash_word(data, at + begin, at + stop)
-                chars[words] = count_bits(leads & bits)
-                flags[words] = (HAS_LETTER if letter & bits else 0) | (0 if bits & ~symbol else ALL_SYMBOLS)
-                words += 1
-            if starts == zero:
-                at += n
-            elif starts & one == zero:
-                at += first_bit(starts)
-            else:
-                long = True
-        doc[d + 1] = words
-    return len(offsets) - 1
+    if split == "spacy_en":
+        from curate.kernels import spacy_words
+
+        return spacy_words.split_from(data, offsets, first, doc, columns)
+    from curate.kernels import unicode_words
+
+    return unicode_words.split_from(data, offsets, first, doc, columns, split == "whitespace")

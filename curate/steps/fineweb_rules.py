@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from curate.kernels.words import WordSplit
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step
 from curate.steps.bounds import Bound, judge, judged_columns, ratio
@@ -40,7 +41,7 @@ class FineWeb(Step):
     origin: ClassVar[str] = "Penedo et al. 2024, FineWeb (arXiv:2406.17557), 3.5; datatrove 0.10 FineWebQualityFilter"
 
     mode: Literal["drop", "annotate"] = Field("drop", description="annotate: add columns, drop nothing")
-    words: Literal["unicode", "whitespace"] = Field("unicode", description="word split; max_newlines_per_word depends on it")
+    words: WordSplit = Field("unicode", description="word split; max_newlines_per_word depends on it")
     min_terminal_punctuation: float | None = Field(
         0.12, ge=0, le=1, description="smallest share of lines ending in terminal punctuation; null: no bound"
     )

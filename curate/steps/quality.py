@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from curate.kernels.words import WordSplit
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step
 from curate.steps.bounds import Bound, judge, judged_columns, ratio
@@ -54,7 +55,7 @@ class GopherQuality(Step):
     origin: ClassVar[str] = "Rae et al. 2021 (arXiv:2112.11446), A1.1 Quality Filtering; datatrove 0.10 GopherQualityFilter"
 
     mode: Literal["drop", "annotate"] = Field("drop", description="annotate: add columns, drop nothing")
-    words: Literal["unicode", "whitespace"] = Field("unicode", description="word split; all bounds on words depend on it")
+    words: WordSplit = Field("unicode", description="word split; all bounds on words depend on it")
     min_words: int | None = Field(50, ge=0, le=1_000_000_000, description="fewest words, without those of symbols only; null: no bound")
     max_words: int | None = Field(100_000, ge=0, le=1_000_000_000, description="most words, without those of symbols only; null: no bound")
     min_mean_word_length: float | None = Field(3, ge=0, le=1e9, description="smallest mean length of words, in characters; null: no bound")

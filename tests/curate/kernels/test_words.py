@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels import tables
-from curate.kernels import words as module
+from curate.kernels import unicode_words as module
 from curate.kernels.strings import views
 from curate.kernels.words import ALL_SYMBOLS, HAS_LETTER, Words, split_words
 from tests.reference import words as naive
@@ -125,5 +125,5 @@ def test_result_is_shared_and_so_read_only() -> None:
 
 
 def test_unknown_split() -> None:
-    with pytest.raises(ValueError, match="split must be 'unicode' or 'whitespace', got 'spacy'"):
+    with pytest.raises(ValueError, match="split must be 'unicode' or 'spacy_en' or 'whitespace', got 'spacy'"):
         split_words(column(["a"]), "spacy")
