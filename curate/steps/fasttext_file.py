@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING
 
-from curate.errors import CurateError, RecipeError
+from curate.errors import RecipeError
 
 if TYPE_CHECKING:
     from curate.kernels.fasttext_model import FastTextModel
@@ -24,8 +24,6 @@ def load(uri: str) -> FastTextModel:
         return parse(_content(uri))
     except BadModel as error:
         raise BadModel(f"{uri}: {error}") from error
-    except CurateError:
-        raise
     except OSError as error:
         raise RecipeError(f"The model {uri} can't be opened: {error}") from error
 

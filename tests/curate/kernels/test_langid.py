@@ -101,8 +101,8 @@ def test_equals_naive_twin(texts: list[str], kind: str) -> None:
     model = parse(naive.made_up(WORDS, **{"n_labels": 9, **KINDS[kind]}))
     for text, (label, score) in zip(texts, run(Identifier(model), texts), strict=True):
         expected, probability = naive.predict(model, text)
-        assert label == expected or abs(score - probability) < 1e-6
-        assert abs(score - probability) < 1e-6
+        assert label == expected or abs(score - probability) < 3e-6
+        assert abs(score - probability) < 3e-6  # a float32 sum of weights up to 8
 
 
 @settings(max_examples=40, deadline=None)
