@@ -11,8 +11,10 @@ from typing import Any
 from curate import __version__
 from curate.done import Done, data_files
 from curate.errors import StepError
+from curate.figures import add
 from curate.plan import Plan
 from curate.recipe_nodes import SpecialNode
+from curate.step import CorpusStep
 
 
 def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
@@ -31,8 +33,26 @@ def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
         }
         return entry if node.node.is_model else {**_empty_ledger(), **entry}
     entry |= dataset_ledger(plan, name, done)
-    entry |= {"kind": "dataset", "from": node.upstream, "files": _files(last)}
+    entry |= {"kind": "dataset", "from": node.upstream, "files": _files(last), "findings": corpus_findings(plan, name, done)}
     return entry
+
+
+def corpus_findings(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, dict[str, Any]]:
+    """What the corpus steps of a dataset say of themselves, by step (`dedup_minhash`, `dedup_minhash.2` ...)."""
+    figures: dict[int, tuple[CorpusStep, dict[str, int]]] = {}
+    for stage in plan.of_node(name):
+        pair = stage.phase or stage.emit
+        if pair is not None and stage.label in done:
+            _, total = figures.setdefault(id(pair[0]), (pair[0], {}))
+            for receipt in done[stage.label].receipts:
+                add(total, receipt.get("figures", {}).items())
+    found: dict[str, dict[str, Any]] = {}
+    for step, total in figures.values():
+        again = sum(key.partition(".")[0] == step.name for key in found) + 1
+        entry = step.findings(total)
+        if entry:
+            found[step.name + (f".{again}" if again > 1 else "")] = entry
+    return found
 
 
 def ledger_stages(plan: Plan, name: str, done: dict[str, Done]) -> list[Done]:

@@ -33,6 +33,7 @@ STEPS = {
     "datatrove": "curate.steps.datatrove_adapter:Datatrove",
     "dedup_exact": "curate.steps.exact:DedupExact",
     "dedup_minhash": "curate.steps.minhash:DedupMinhash",
+    "weight_by_cluster": "curate.steps.cluster_weights:WeightByCluster",
     "decontaminate": "curate.steps.decontamination:Decontaminate",
     "pii": "curate.steps.personal_data:PersonalData",
     "classifier": "curate.steps.classification:Classifier",

@@ -21,14 +21,17 @@ from numba import types
 from curate.kernels.compiled import kernel, ro, rw, rw2
 from curate.kernels.folding import I32, U16, tables
 from curate.kernels.hashing import mix64
-from curate.kernels.shingles import STEP, TABLES, U64, fill_words
+from curate.kernels.shingles import STEP, TABLES, U64, WordHashes, fill_words
 from curate.kernels.strings import I64, U8, views
+from curate.kernels.units import fill_characters
 
 U32 = npt.NDArray[np.uint32]
 
 _u, _u32 = np.uint64, np.uint32
 _HIGH = _u(32)
 _NONE = _u32(0xFFFFFFFF)
+WORDS, CHARACTERS, GIVEN = 0, 1, 2  # what a shingle is made of: words of the text, its characters, or hashes that are there already
+_NO_TEXT, _NO_UNITS = np.zeros(1, np.uint8), np.zeros(0, np.uint64)
 BLOCK = 1024  # words hashed at a time: their shingles, 4 kB, stay in the first-level cache while k minima pass over them
 
 
@@ -60,11 +63,6 @@ def permutations(seed: int, k: int) -> tuple[U32, U32]:
     return (stream >> np.uint64(32)).astype(np.uint32) | np.uint32(1), stream.astype(np.uint32)
 
 
-def match_probability(similarity: float, bands: int, rows: int) -> float:
-    """Chance that two documents of that Jaccard similarity share a band."""
-    return float(1.0 - (1.0 - similarity**rows) ** bands)
-
-
 @kernel(types.void(ro(types.uint32), types.int64, ro(types.uint32), ro(types.uint32), rw(types.uint32)), allocates=False)
 def _lower_minima(x: U32, m: int, a: U32, b: U32, minima: U32) -> None:
     """minima[j] = min(minima[j], a[j] * x[i] + b[j] for i < m). Hash outside, shingle inside: the inner loop is one vector op a step."""
@@ -79,11 +77,17 @@ def _lower_minima(x: U32, m: int, a: U32, b: U32, minima: U32) -> None:
 
 @kernel(
     types.void(
-        ro(types.uint8), ro(types.int64), *TABLES, types.int64, ro(types.uint32), ro(types.uint32), rw2(types.uint64), rw(types.int64)
+        *(types.int64, ro(types.uint8), ro(types.uint64), ro(types.int64), *TABLES),
+        *(types.int64, ro(types.uint32), ro(types.uint32), rw2(types.uint64), rw(types.int64)),
     )
 )
-def _band_hashes(data: U8, offsets: I64, stage1: U16, stage2: I32, ngram: int, a: U32, b: U32, out: U64, shingles: I64) -> None:
-    """Fill out u64[n, bands] and shingles i64[n]. Scratch does not grow with the documents."""
+def _band_hashes(
+    kind: int, data: U8, given: U64, offsets: I64, stage1: U16, stage2: I32, ngram: int, a: U32, b: U32, out: U64, shingles: I64
+) -> None:
+    """Fill out u64[n, bands] and shingles i64[n]. Scratch does not grow with the documents.
+
+    offsets: i64[n+1], into data, or into given where kind is GIVEN
+    """
     bands = out.shape[1]
     rows = a.size // bands
     words = np.empty(ngram + BLOCK + 1, np.uint64)  # the last `ngram` words seen before, then the new ones
@@ -101,7 +105,14 @@ def _band_hashes(data: U8, offsets: I64, stage1: U16, stage2: I32, ngram: int, a
         minima[:] = _NONE
         words[:ngram] = _u(0)
         while i < end:
-            new, i = fill_words(data, i, end, stage1, stage2, words[ngram:])
+            if kind == WORDS:
+                new, i = fill_words(data, i, end, stage1, stage2, words[ngram:])
+            elif kind == CHARACTERS:
+                new, i = fill_characters(data, i, end, seen == 0, stage1, stage2, words[ngram:])
+            else:
+                new = min(end - i, BLOCK)
+                words[ngram : ngram + new] = given[i : i + new]
+                i += new
             m = 0
             for j in range(new):
                 # Before `ngram` words are seen the leaving word is one of the zeros at the front.
@@ -125,15 +136,24 @@ def _band_hashes(data: U8, offsets: I64, stage1: U16, stage2: I32, ngram: int, a
             out[d, band] = mix64(g) if found else _u(0)
 
 
-def band_hashes(text: pa.Array | pa.ChunkedArray, ngram: int, bands: int, rows: int, seed: int) -> Bands:
+def band_hashes(text: pa.Array | pa.ChunkedArray, ngram: int, bands: int, rows: int, seed: int, kind: int = WORDS) -> Bands:
     """Hash each document's MinHash signature of bands * rows values, band by band.
 
-    Shingles are those of `curate.kernels.shingles.shingles`. Two documents share a band hash where the `rows` minima of
-    that band are equal (or by a collision, 2^-64 a pair).
+    Shingles are those of `curate.kernels.shingles.shingles`, of words or (kind) of characters. Two documents share a band
+    hash where the `rows` minima of that band are equal (or by a collision, 2^-64 a pair).
     """
     data, offsets = views(text)
+    return _banded(kind, data, _NO_UNITS, offsets, ngram, bands, rows, seed)
+
+
+def band_hashes_of(units: WordHashes, ngram: int, bands: int, rows: int, seed: int) -> Bands:
+    """The same, of units (words of any split) that are hashed already."""
+    return _banded(GIVEN, _NO_TEXT, units.hash, units.doc, ngram, bands, rows, seed)
+
+
+def _banded(kind: int, data: U8, given: U64, offsets: I64, ngram: int, bands: int, rows: int, seed: int) -> Bands:
     a, b = permutations(seed, bands * rows)
     n = len(offsets) - 1
     out, count = np.empty((n, bands), np.uint64), np.empty(n, np.int64)
-    _band_hashes(data, offsets, *tables(), ngram, a, b, out, count)
+    _band_hashes(kind, data, given, offsets, *tables(), ngram, a, b, out, count)
     return Bands(out, count)

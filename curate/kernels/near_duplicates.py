@@ -1,6 +1,10 @@
-"""Which documents of a component stay: each is compared with kept ones that share a band, and with nothing else.
+"""Verification: which documents of a group are near enough to which, exactly. The work a document causes is bounded.
 
-No chains: A ~ B ~ C removes C only if C itself is close enough to a document that stays. D documents, B bands.
+A group holds documents that share bands with one document; in it they stand in the order of their claim to stay. Each is
+compared with earlier ones, and every pair at or above the threshold becomes an edge from the weaker to the stronger.
+Who goes is decided elsewhere (`curate.kernels.assignment`), when the edges of all groups are together.
+
+D documents, G groups, e edges.
 """
 
 from __future__ import annotations
@@ -11,38 +15,47 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from curate.kernels.compiled import kernel, ro, ro2, rw
+from curate.kernels.compiled import kernel, ro, rw
+from curate.kernels.hashing import mix64
 from curate.kernels.shingles import U64, ShingleSets
 from curate.kernels.strings import I64
 
 F64 = npt.NDArray[np.float64]
 
-# Bounds of the work a document can cause. Buckets with few kept documents are looked at first and in each the latest
-# kept ones, so what is missed is a partner that shares only overfull buckets (a template's) and lies far back in them.
-PER_BUCKET = 64
-PER_DOCUMENT = 256
+# A document is compared with the FIRST strongest and the LATEST documents of its group that no stronger one of the group
+# replaces, and with the REPLACED latest of the others. In groups of FIRST + LATEST documents nothing is left out: a group
+# that is larger and holds few duplicates is a template's.
+FIRST, LATEST, REPLACED = 64, 64, 32
+EDGES = 6  # of a document in a group: the strongest partners, and the most similar one
+COUNTS = ("compared", "matched", "bounded")  # pairs, pairs at the threshold, documents with a pair left out
 
 
-class Choice(NamedTuple):
-    """What was decided on D documents."""
+class Edges(NamedTuple):
+    """Pairs of documents of one block whose similarity reaches the threshold."""
 
-    partner: I64  # i64[D]: the kept document that replaces this one, or -1: it stays
-    similarity: F64  # f64[D]: with the partner; 0 where it stays
+    weak: I64  # i64[e]: position in the block
+    strong: I64  # i64[e]: an earlier position of the same group
+    similarity: F64  # f64[e]
+    same: npt.NDArray[np.bool_]  # bool[e]: the two sets are equal
+    counts: I64  # i64[3], see COUNTS
 
 
-@kernel(types.float64(ro(types.uint64), types.int64, types.int64, types.int64, types.int64, types.float64), allocates=False)
-def _jaccard(values: U64, i: int, i_end: int, j: int, j_end: int, threshold: float) -> float:
-    """Jaccard similarity of the sorted sets values[i:i_end] and values[j:j_end], or -1.0 once it must be below threshold.
+@kernel(types.float64(ro(types.uint64), *(types.int64,) * 4, types.float64, types.boolean), allocates=False)
+def _similarity(values: U64, i: int, i_end: int, j: int, j_end: int, threshold: float, contained: bool) -> float:
+    """Jaccard similarity of the sorted sets values[i:i_end] and values[j:j_end], or the share of the first that is in the second
+    (contained); -1.0 once it must be below threshold.
 
     The quotient of two integers is the nearest double, so 4 / 5 passes a threshold written as 0.8.
     """
     a = i_end - i
     b = j_end - j
-    # intersection >= t (a + b) / (1 + t); one less, so that rounding never ends a comparison too early
-    needed = np.int64(threshold * (a + b) / (1.0 + threshold)) - 1
+    # Jaccard: intersection >= t (a + b) / (1 + t); one less, so that rounding never ends a comparison too early
+    needed = np.int64(threshold * a if contained else threshold * (a + b) / (1.0 + threshold)) - 1
     i_most = i + a - needed
     j_most = j + b - needed
     common = 0
+    if needed > min(a, b):
+        return -1.0
     while i < i_end and j < j_end:
         x = values[i]
         y = values[j]
@@ -51,85 +64,101 @@ def _jaccard(values: U64, i: int, i_end: int, j: int, j_end: int, threshold: flo
         j += y <= x
         if i - common > i_most or j - common > j_most:
             return -1.0
-    similarity = common / (a + b - common)
+    similarity = common / (a if contained else a + b - common)
     return similarity if similarity >= threshold else -1.0
 
 
+@kernel(types.void(ro(types.int64), ro(types.uint64), rw(types.uint64)), allocates=False)
+def _fingerprints(sets: I64, values: U64, out: U64) -> None:
+    """out[d]: a hash of set d; equal sets have equal ones."""
+    for d in range(out.size):
+        h = np.uint64(sets[d + 1] - sets[d])
+        for at in range(sets[d], sets[d + 1]):
+            h = mix64(h ^ values[at]) + np.uint64(1)
+        out[d] = h
+
+
 @kernel(
-    types.void(
-        ro2(types.int64),
-        *(ro(types.int64), ro(types.int64), ro(types.uint64)),
-        *(types.boolean, types.float64),
-        *(rw(types.int64), rw(types.float64)),
+    types.int64(
+        *(ro(types.int64), ro(types.int64), ro(types.uint64), ro(types.int64), types.float64, types.boolean),
+        *(rw(types.int64), rw(types.int64), rw(types.float64), rw(types.int64)),
     )
 )
-def _choose(bucket: I64, start: I64, sets: I64, values: U64, verify: bool, threshold: float, partner: I64, similarity: F64) -> None:
-    """Fill partner and similarity, document by document in the order given.
+def _compare(
+    groups: I64, sets: I64, values: U64, twin: I64, threshold: float, contained: bool, weak: I64, strong: I64, similarity: F64, counts: I64
+) -> int:
+    """Write the edges of every group; return how many.
 
-    bucket: i64[D, B], dense; start: i64[buckets+1], where each bucket's list of kept documents begins;
-    sets: i64[D+1] into values u64: sorted shingle sets.
+    groups: i64[G+1], first document of each; sets: i64[D+1] into values; twin: i64[D], first document of the group with the
+    same fingerprint; weak, strong, similarity: room for EDGES a document. A similarity above 1 marks equal sets.
     """
-    documents, bands = bucket.shape
-    kept = np.empty(start[-1], np.int64)
-    filled = np.zeros(start.size - 1, np.int64)
-    seen_by = np.full(documents, -1, np.int64)
-    order = np.empty(bands, np.int64)
-    for d in range(documents):
-        for band in range(bands):  # insertion sort: few kept documents first
-            at = band
-            while at > 0 and filled[bucket[d, order[at - 1]]] > filled[bucket[d, band]]:
-                order[at] = order[at - 1]
-                at -= 1
-            order[at] = band
-        best = np.int64(-1)
-        best_similarity = -1.0
-        left = PER_DOCUMENT
-        for place in range(bands):
-            here = bucket[d, order[place]]
-            last = start[here] + filled[here]
-            for at in range(last - 1, max(start[here], last - PER_BUCKET) - 1, -1):
-                c = kept[at]
-                if seen_by[c] == d or left == 0 or best_similarity == 1.0:
-                    continue
-                seen_by[c] = d
-                left -= 1
-                if verify:
-                    s = _jaccard(values, sets[d], sets[d + 1], sets[c], sets[c + 1], threshold)
+    documents = twin.size
+    kept = np.empty(documents, np.int64)
+    gone = np.empty(documents, np.int64)
+    e = 0
+    for g in range(groups.size - 1):
+        n_kept = 0
+        n_gone = 0
+        for d in range(groups[g], groups[g + 1]):
+            i = sets[d]
+            i_end = sets[d + 1]
+            c = twin[d]
+            if c != d and _similarity(values, i, i_end, sets[c], sets[c + 1], 1.0, False) == 1.0:
+                weak[e], strong[e], similarity[e] = d, c, 2.0
+                e += 1
+                counts[0] += 1
+                counts[1] += 1
+                continue
+            first = e
+            looked = 0
+            matched = False
+            for place in range(n_kept + min(n_gone, REPLACED)):
+                if place < n_kept:
+                    if FIRST <= place < n_kept - LATEST:
+                        continue
+                    c = kept[place]
                 else:
-                    s = 0.0
-                    for band in range(bands):
-                        s += bucket[d, band] == bucket[c, band]
-                    s /= bands
-                if s > best_similarity or (s == best_similarity and c < best):
-                    best = c
-                    best_similarity = s
-        if best >= 0:
-            partner[d] = best
-            similarity[d] = best_similarity
-            continue
-        for band in range(bands):
-            here = bucket[d, band]
-            kept[start[here] + filled[here]] = d
-            filled[here] += 1
+                    c = gone[n_gone - 1 - (place - n_kept)]
+                looked += 1
+                s = _similarity(values, i, i_end, sets[c], sets[c + 1], threshold, contained)
+                if s < 0.0:
+                    continue
+                counts[1] += 1
+                matched |= place < n_kept  # a document that is replaced itself in this group proves nothing
+                if e - first < EDGES:
+                    weak[e], strong[e], similarity[e] = d, c, s
+                    e += 1
+                elif s > similarity[e - 1]:
+                    strong[e - 1], similarity[e - 1] = c, s
+            counts[0] += looked
+            counts[2] += looked < n_kept + n_gone
+            if matched:
+                gone[n_gone] = d
+                n_gone += 1
+            else:
+                kept[n_kept] = d
+                n_kept += 1
+    return e
 
 
-def choose(bands: U64, sets: ShingleSets | None, threshold: float) -> Choice:
-    """Decide on documents given in the order in which they have a claim to stay.
-
-    bands: u64[D, B], equal values mean a shared band; sets: sorted shingle sets of the same documents. A document goes if
-    the exact Jaccard similarity with a kept one that shares a band reaches the threshold; the most similar is its partner,
-    the earlier one of equals (the search ends at an equal set, which shares all bands). Without sets a shared band is
-    enough, and `similarity` is the share of equal bands. At most PER_BUCKET comparisons a band and PER_DOCUMENT a document.
-    """
-    documents = len(bands)
-    keys, inverse = np.unique(bands, return_inverse=True)
-    bucket = inverse.reshape(bands.shape).astype(np.int64, copy=False)
-    start = np.zeros(len(keys) + 1, np.int64)
-    np.cumsum(np.bincount(bucket.ravel(), minlength=len(keys)), out=start[1:])
-    partner, similarity = np.full(documents, -1, np.int64), np.zeros(documents)
-    held = sets if sets is not None else ShingleSets(np.zeros(documents + 1, np.int64), np.zeros(0, np.uint64))
-    _choose(bucket, start, held.doc, held.hash, sets is not None, threshold, partner, similarity)
-    return Choice(partner, similarity)
+def compare(groups: I64, sets: ShingleSets, threshold: float, contained: bool = False) -> Edges:
+    """Find the edges of whole groups. sets: sorted shingle sets of the documents, group by group, in the order of their claims."""
+    documents = len(sets.doc) - 1
+    fingerprint = np.empty(documents, np.uint64)
+    _fingerprints(sets.doc, sets.hash, fingerprint)
+    group = np.repeat(np.arange(len(groups) - 1), np.diff(groups))
+    order = np.lexsort((fingerprint, group))  # stable: of equal ones the earlier document comes first
+    new = np.ones(documents, bool)
+    new[1:] = (fingerprint[order][1:] != fingerprint[order][:-1]) | (group[order][1:] != group[order][:-1])
+    twin = np.empty(documents, np.int64)
+    twin[order] = order[new][np.cumsum(new) - 1] if documents else order
+    room = EDGES * documents
+    weak, strong, similarity = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
+    counts = np.zeros(len(COUNTS), np.int64)
+    found = _compare(groups, sets.doc, sets.hash, twin, threshold, contained, weak, strong, similarity, counts)
+    weak, strong, similarity = weak[:found], strong[:found], similarity[:found]
+    same = similarity > 1.0
+    return Edges(weak, strong, np.minimum(similarity, 1.0), same, counts)
 
 
 @kernel(types.void(ro(types.int64), ro(types.uint64), ro(types.int64), ro(types.int64), rw(types.int64), rw(types.uint64)), allocates=False)

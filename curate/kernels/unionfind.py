@@ -1,6 +1,6 @@
-"""Connected components of documents that share a key. Linear in the records; the result does not depend on their order.
+"""Connected components. Nearly linear in the edges; the result does not depend on their order.
 
-r rows, e edges, m records.
+r rows, e edges.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 from numba import types
 
 from curate.kernels.compiled import inline, kernel, ro, rw
-from curate.kernels.shingles import U64
 from curate.kernels.strings import I64
 
 
@@ -50,22 +49,3 @@ def components(a: I64, b: I64) -> tuple[I64, I64]:
     parent = np.arange(len(rows))
     _unite(np.searchsorted(rows, a), np.searchsorted(rows, b), parent)
     return rows, rows[parent]
-
-
-def forest(key: U64, row: I64) -> tuple[I64, I64]:
-    """Return edges (a i64[e], b i64[e]) that connect exactly the rows connected by equal keys: at most one a row.
-
-    key: u64[m], row: i64[m]. Every record is joined to the smallest row of its bucket (a star, so a bucket of 10^6 rows
-    costs 10^6 edges and not 10^12), then what is connected already is left out.
-    """
-    order = np.argsort(key)
-    keys, rows = key[order], row[order]
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
-    if not len(starts):
-        return row[:0], row[:0]
-    sizes = np.diff(np.append(starts, len(keys)))
-    centre = np.repeat(np.minimum.reduceat(rows, starts), sizes)
-    edge = rows != centre
-    found, component = components(centre[edge], rows[edge])
-    joined = found != component
-    return component[joined], found[joined]

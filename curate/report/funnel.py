@@ -71,6 +71,11 @@ def count_text(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "found: " + ", ".join(f"{name} {count:,}" for name, count in largest[:COUNTS_SHOWN]) if total else ""
 
 
+def warnings(entry: Mapping[str, Any]) -> list[str]:
+    """What corpus steps warn of, one line each."""
+    return [f"{step}: {line}" for step, found in entry.get("findings", {}).items() for line in found.get("warnings", ())]
+
+
 def mix_lines(entry: Mapping[str, Any]) -> RenderableType:
     """What a mix says of itself."""
     return Text("\n".join(entry["info"].get("feasibility", [])))
@@ -88,6 +93,7 @@ def render(manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int
         parts.append(Text(""))
         if entry["kind"] == "dataset":
             parts.append(funnel_table(name, entry))
+            parts += [Text(line, style="yellow") for line in warnings(entry)]
         else:
             parts += [Text.assemble((name, "bold"), f"  {entry['kind']}, {entry['tokens']:,} tokens"), mix_lines(entry)]
     for name, entry in manifest["models"].items():

@@ -17,6 +17,7 @@ from curate import registry
 from curate.context import WorkContext
 from curate.errors import CurateError, DataError, StepError
 from curate.exchange import ExchangeWriter
+from curate.figures import add, figures_of
 from curate.io.reader import Unreadable
 from curate.schema import ROW, ROW_TASK_SHIFT, concat
 from curate.step import CorpusStep, DocumentsFn, Outcome, Step
@@ -79,7 +80,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
     receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True)}
     if emit is not None:
         with clock("emit"):
-            receipt["records"] = emit.close()
+            receipt |= {"records": emit.close(), "figures": emit.figures}
     if sink is not None:
         with clock("write"):
             sink.close()
@@ -142,10 +143,13 @@ class Emit:
         self._sides = {s["phase"]: Delivery(s, stages, index, phases[s["phase"]].schema).records for s in spec["sides"]}
         by = phase.key if phase.to == "key" else ROW if phase.to == "documents" else None
         self._writer = ExchangeWriter(scratch, phase.schema, spec["partitions"], by)
+        self.figures: dict[str, int] = {}
 
     def __call__(self, batch: pa.RecordBatch) -> None:
         if len(batch):
-            self._writer.write(self._function(batch.select(self._columns), self._sides))
+            records = self._function(batch.select(self._columns), self._sides)
+            add(self.figures, figures_of(records).items())
+            self._writer.write(records)
 
     def close(self) -> dict[str, Any]:
         return self._writer.close()

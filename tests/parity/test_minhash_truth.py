@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from curate.apply import run_step
-from curate.kernels.minhash import band_hashes, match_probability
+from curate.kernels.lsh import match_probability
+from curate.kernels.minhash import band_hashes
 from curate.steps.exact import DedupExact
 from curate.steps.minhash import DedupMinhash
 from tests.conftest import read_rows
@@ -56,7 +57,7 @@ def test_licences(licences: tuple[pa.Table, dict[frozenset[str], float]], settin
     missed = {name for pair, _ in near if pair <= kept for name in [max(pair)]}
     removed = len(rows) - len(kept)
     recall = removed / (removed + len(missed))
-    expected = match_probability(step.threshold, step.bands, step.rows)
+    expected = match_probability(step.threshold, *step.layout)
     print(
         f"{settings}: {removed} of {len(rows)} removed, {len(missed)} missed, recall {recall:.4f} (a pair at the threshold: {expected:.3f})"
     )

@@ -58,18 +58,37 @@ def components(edges: Iterable[tuple[int, int]]) -> dict[int, int]:
     return found
 
 
-def choose(bands: Sequence[Sequence[int]], sets: Sequence[set[Hashable]], threshold: float) -> list[tuple[int, float]]:
-    """(partner or -1, similarity) of each document, in order; without bounds on the work."""
-    kept: list[int] = []
-    out: list[tuple[int, float]] = []
-    for d, own in enumerate(sets):
-        best, most = -1, 0.0
-        for c in kept:
-            if set(bands[c]) & set(bands[d]):
-                similarity = len(own & sets[c]) / len(own | sets[c])
-                if similarity >= threshold and similarity > most:
-                    best, most = c, similarity
-        out.append((best, most))
-        if best < 0:
-            kept.append(d)
+def edges(groups: Sequence[Sequence[set[Hashable]]], threshold: float, contained: bool = False) -> dict[tuple[int, int], float]:
+    """{(weaker, stronger): similarity} of all pairs of a group at or above the threshold; an equal set has one edge, to the first."""
+    out: dict[tuple[int, int], float] = {}
+    start = 0
+    for group in groups:
+        for d, own in enumerate(group):
+            first = group.index(own)
+            for c in [first] if first < d else range(d):
+                if contained:
+                    similarity = len(own & group[c]) / len(own)
+                else:
+                    similarity = len(own & group[c]) / len(own | group[c])
+                if (similarity >= threshold or first < d) and (first < d or group.index(group[c]) == c):
+                    out[start + d, start + c] = 1.0 if first < d else similarity
+        start += len(group)
+    return out
+
+
+def assign(found: Sequence[tuple[int, int, float, bool, int]]) -> dict[int, tuple[int, float] | None]:
+    """{document: (partner, similarity), or None where it stays} of edges (weak, strong, similarity, same, order).
+
+    The larger number must be the weaker document.
+    """
+    out: dict[int, tuple[int, float] | None] = {}
+    for d in sorted({e[0] for e in found} | {e[1] for e in found}):
+        own = [e for e in found if e[0] == d]
+        staying = [e for e in own if out[e[1]] is None]
+        equal = [e[1] for e in own if e[3]]
+        if staying:
+            best = min(staying, key=lambda e: (-e[2], e[4]))
+            out[d] = (best[1], best[2])
+        else:
+            out[d] = out[equal[-1]] if equal else None
     return out

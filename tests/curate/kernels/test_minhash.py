@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.minhash import BLOCK, band_hashes, match_probability, permutations, splitmix64, spread
+from curate.kernels.lsh import match_probability
+from curate.kernels.minhash import BLOCK, band_hashes, permutations, splitmix64, spread
 from curate.kernels.shingles import shingles, word_hashes
 from tests.reference import minhash as reference
 from tests.reference.shingles import jaccard, ngrams

@@ -29,9 +29,9 @@ def run(step: CorpusStep, table: pa.Table, cuts: tuple[int, ...] = (), partition
             parts = [function(batch, {n: _of(batch, t) for n, t in named.items()}) for batch in batches]
         elif phase.over == "partition":
             place = records.column("key").to_numpy() % np.uint64(partitions)
-            parts = [function(records.filter(pa.array(place == p))) for p in range(partitions)]
+            parts = [whole(function(records.filter(pa.array(place == p)))) for p in range(partitions)]
         else:
-            parts = [function(records)]
+            parts = [whole(function(records))]
         assert all(p.schema == phase.schema for p in parts)
         records = pa.concat_tables(parts)
         if shuffle is not None:
@@ -41,6 +41,11 @@ def run(step: CorpusStep, table: pa.Table, cuts: tuple[int, ...] = (), partition
             sides[phase.name] = records.sort_by(ROW)
     done = [step.apply(batch, align(records, batch.column(ROW))) for batch in batches]
     return pa.Table.from_batches([o.batch.filter(o.verdict.keep) if o.verdict else o.batch for o in done])
+
+
+def whole(result: Any) -> pa.Table:
+    """The result of a phase, an iterator's tables joined."""
+    return result if isinstance(result, pa.Table) else pa.concat_tables(t.replace_schema_metadata(None) for t in result)
 
 
 def _of(batch: pa.RecordBatch, table: pa.Table) -> pa.Table:
