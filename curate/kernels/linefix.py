@@ -24,6 +24,7 @@ from numba import types
 
 from curate.kernels.characters import DECIMAL, DIGIT, UPPER, WORD, bits_at
 from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
+from curate.kernels.hashing import load64
 from curate.kernels.whitespace import space_width, strip
 
 # Columns of `counts`.
@@ -70,7 +71,11 @@ def count_words(data: Any, at: int, end: int, bits: Any) -> int:
             at += 1
         else:
             inside = True
-            found, width = bits_at(data, at, end, bits)
+            found, width = np.int64(0), 1
+            if b < 0x80:
+                found = np.int64(bits[b])
+            else:
+                found, width = bits_at(data, at, end, bits)
             count += 1 if found & WORD and b != 95 else 0
             at += width
     return count
@@ -99,12 +104,24 @@ def _split_words(data: Any, at: int, end: int, enough: int) -> int:
 
 @kernel(types.boolean(rw(_u8), _i64, _i64, ro(_u8), _i64, _f64), allocates=False)
 def _too_many(data: Any, at: int, end: int, bits: Any, wanted: int, most: float) -> bool:
-    """Whether characters with this bit are a larger share of the line than `most`."""
+    """Whether characters with this bit are a larger share of the line than `most`.
+
+    Stops when so many are without it that the answer is no, however many follow: most lines say so in a few bytes.
+    """
     count = chars = 0
+    enough = (1.0 - most) * (end - at) + 1.0  # a line has at most as many characters as bytes
     while at < end:
-        found, width = bits_at(data, at, end, bits)
-        count += 1 if found & wanted else 0
+        b = data[at]
+        width = 1
+        if b < 0x80:
+            hit = 65 <= b <= 90 if wanted == UPPER else 48 <= b <= 57
+        else:
+            found, width = bits_at(data, at, end, bits)
+            hit = found & wanted != 0
+        count += 1 if hit else 0
         chars += 1
+        if chars - count > enough:
+            return False
         at += width
     return count / chars > most
 
@@ -200,6 +217,29 @@ def _after_sign_in(data: Any, start: int, end: int) -> int:
     return start + space_width(data, start, end) if start < end else start
 
 
+@leaf
+def _newline(data: Any, at: Any, end: Any) -> Any:
+    """Place of the next newline, or end."""
+    ones, highs = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    while at + 8 <= end:
+        x = load64(data, at) ^ np.uint64(0x0A0A0A0A0A0A0A0A)
+        if (x - ones) & ~x & highs:
+            break
+        at += 8
+    while at < end and data[at] != 10:
+        at += 1
+    return at
+
+
+@kernel(types.boolean(rw(_u8), _i64, _i64), allocates=False)
+def _has_cart(data: Any, start: int, end: int) -> bool:
+    """Whether "items in cart" is in the line, found by its "ms i" which hardly any other text has."""
+    for at in range(start + 3, end - _CART.size + 4):
+        if data[at] | 32 == 109 and data[at + 2] == 32 and _is(data, at - 3, end, _CART):
+            return True
+    return False
+
+
 @kernel(types.boolean(rw(_u8), _i64, _i64), allocates=False)
 def _blank(data: Any, start: int, end: int) -> bool:
     first, last = strip(data, start, end)
@@ -212,9 +252,7 @@ def _pass(data, end, kind, bits, rules, most_upper, most_digits, min_words, max_
     out = at = 0
     lines = 0
     while at <= end:
-        stop = at
-        while stop < end and data[stop] != 10:
-            stop += 1
+        stop = _newline(data, at, end)
         first, last = at, stop
         stays = True
         if kind < 4 and at < stop:
@@ -227,22 +265,32 @@ def _pass(data, end, kind, bits, rules, most_upper, most_digits, min_words, max_
             else:
                 stays = _split_words(data, at, stop, min_words) >= min_words
             counts[d, 1 + kind] += 0 if stays else 1
-        elif kind >= 4 and at < stop and _split_words(data, at, stop, max_words + 1) <= max_words:
+        elif kind >= 4 and at < stop:
+            edits = False
             if kind == 4:
-                last = _without_cart(data, at, stop)
+                edits = _has_cart(data, at, stop)
             elif kind == 5:
                 last = _without_more(data, at, stop)
             else:
                 first = _after_sign_in(data, at, stop)
-            stays = not _blank(data, first, last)
-            counts[d, 5] += 1 if not stays or last - first < stop - at else 0
+            if edits or last - first < stop - at or _blank(data, at, stop):
+                if _split_words(data, at, stop, max_words + 1) <= max_words:
+                    if edits:
+                        last = _without_cart(data, at, stop)
+                    stays = not _blank(data, first, last)
+                    counts[d, 5] += 1 if not stays or last - first < stop - at else 0
+                else:
+                    first, last = at, stop
         if stays:
             if lines:
                 data[out] = 10
                 out += 1
-            for k in range(first, last):
-                data[out] = data[k]
-                out += 1
+            if out == first:
+                out = last
+            else:
+                for k in range(first, last):
+                    data[out] = data[k]
+                    out += 1
             lines += 1
         at = stop + 1
     return out
@@ -291,7 +339,8 @@ def clean_lines(data, offsets, bits, rules, most_upper, most_digits, min_words, 
                 size = _pass(work, size, kind, bits, rules, most_upper, most_digits, min_words, max_words, counts, d)
                 if kind != 3:
                     size = _stripped(work, size)
-        counts[d, WORDS_AFTER] = count_words(work, 0, size, bits)
+        same = size == offsets[d + 1] - offsets[d]  # passes only take away
+        counts[d, WORDS_AFTER] = counts[d, WORDS_BEFORE] if same else count_words(work, 0, size, bits)
         for k in range(size):
             out[used + k] = work[k]
         used += size

@@ -164,7 +164,8 @@ def _xml(text: pa.LargeStringArray, language: npt.NDArray[Any]) -> npt.NDArray[n
     """1 where an XML declaration stands in the first 100 characters and the language is not XSLT."""
     heads = pc.fill_null(pc.utf8_slice_codeunits(text, 0, 100), "")
     declared: npt.NDArray[np.bool_] = pc.match_substring(heads, "<?xml version=").to_numpy(zero_copy_only=False)
-    return (declared & (language != "xslt")).astype(np.int64)
+    marks: npt.NDArray[np.int64] = (declared & (language != "xslt")).astype(np.int64)
+    return marks
 
 
 def _visible(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -37,7 +39,7 @@ def run(documents: list[str], rules: Rules) -> tuple[list[str], np.ndarray]:  # 
         2.0 if rules.max_uppercase is None else rules.max_uppercase, 2.0 if rules.max_digits is None else rules.max_digits,
         -1 if rules.min_words is None else rules.min_words, rules.max_navigation_words, work, out, made, counts,
     )  # fmt: skip
-    return [out[a:b].tobytes().decode() for a, b in zip(made[:-1], made[1:], strict=True)], counts
+    return [out[a:b].tobytes().decode() for a, b in pairwise(made)], counts
 
 
 @pytest.mark.parametrize("rules", SETTINGS)
