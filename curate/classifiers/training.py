@@ -85,8 +85,8 @@ class Corpus:
         self._hashes[0], self._starts[1] = word_hash(END_OF_LINE), 4
         self._state = np.array([1, 4, 0], np.int64)
 
-    def add(self, texts: pa.LargeStringArray, label: int) -> None:
-        """Take documents of one class. label: place in `labels`."""
+    def add(self, texts: pa.LargeStringArray, label: int | npt.NDArray[np.int32]) -> None:
+        """Take documents. label: place in `labels`, one for all of them or one each."""
         from curate.kernels.fasttext_train import intern_words
         from curate.kernels.strings import views
 

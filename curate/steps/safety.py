@@ -34,7 +34,7 @@ class SafetySignal(Step):
     language_column: str | None = Field(None, description="column or meta.KEY with the language; null: all are in the default language")
     default_language: str = Field("en", min_length=1, max_length=40, description="language of documents that name none")
     no_borders: tuple[str, ...] = Field(("ja", "th", "zh"), description="languages where an entry counts inside words too")
-    split: Literal["unicode", "whitespace"] = Field("unicode", description="word split that the share is of")
+    split: Literal["unicode", "whitespace"] = Field("unicode", description="word split that the share is of; its marks count as words")
     max_count: int | None = Field(None, ge=0, le=1_000_000_000, description="most places with a listed entry; null: no bound")
     max_share: float | None = Field(None, ge=0, le=1, description="most such places per word; null: no bound")
     classifier: str | None = Field(

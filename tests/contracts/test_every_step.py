@@ -71,7 +71,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "tokenize": {"tokenizer": str(tokenizer)},
         "classifier": {"model": str(save_classifier(folder / "quality.bin", word_ngrams=2)), "min_score": 0.5},
         "perplexity": {"model": str(save_arpa(folder / "model.arpa")), "max_perplexity": 9, "head": 5, "tail": 8},
-        "toxicity": {"words": ["in a row", "中文"], "classifier": str(folder / "quality.bin"), "label": "lq", "max_count": 0, "max_score": 0.9},
+        "toxicity": {
+            "words": ["in a row", "中文"],
+            "classifier": str(folder / "quality.bin"),
+            "label": "lq",
+            "max_count": 0,
+            "max_score": 0.9,
+        },
         "nsfw": {"words": ["plain", "in a row"], "max_share": 0.05},
         "hf_classifier": {"model": str(hub_model(folder / "hf")), "label": "hq", "min_score": 0.5, "max_tokens": 32},
     }

@@ -45,7 +45,9 @@ def test_curves_have_their_ends() -> None:
     assert (curve[0]["false_positive"], curve[0]["true_positive"]) == (0.0, 0.0)
     assert (curve[-1]["false_positive"], curve[-1]["true_positive"]) == (1.0, 1.0)
     assert len(curve) <= 21
-    assert roc_curve(np.zeros(4), np.array([True, False, True, False]))[1:] == [{"threshold": 0.0, "false_positive": 1.0, "true_positive": 1.0}]
+    assert roc_curve(np.zeros(4), np.array([True, False, True, False]))[1:] == [
+        {"threshold": 0.0, "false_positive": 1.0, "true_positive": 1.0}
+    ]
 
 
 def test_top_fractions() -> None:

@@ -24,7 +24,11 @@ SMALL = Settings(dim=8, lr=0.5, epochs=10, word_ngrams=2, buckets=500)
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("classes")
-    kinds = {"good": "the study of rivers and towns explains growth", "bad": "click here cheap casino free money now", "code": "def return import class self"}
+    kinds = {
+        "good": "the study of rivers and towns explains growth",
+        "bad": "click here cheap casino free money now",
+        "code": "def return import class self",
+    }
     for name, line in kinds.items():
         words = line.split()
         rows = [{"text": " ".join(words[(i * k + k) % len(words)] for k in range(1, 9)) + f" {name[0]}{i}"} for i in range(200)]

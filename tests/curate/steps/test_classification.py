@@ -30,7 +30,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def table(texts: list[str | None]) -> pa.Table:
     n = len(texts)
-    return pa.table({"id": [f"d{i:03}" for i in range(n)], "text": pa.array(texts, pa.large_string()), "source": ["s"] * n, "meta": ["{}"] * n})
+    return pa.table(
+        {"id": [f"d{i:03}" for i in range(n)], "text": pa.array(texts, pa.large_string()), "source": ["s"] * n, "meta": ["{}"] * n}
+    )
 
 
 def test_score_alone_drops_nothing(model: str) -> None:
@@ -75,7 +77,10 @@ def test_top_fraction_whatever_the_batches(model: str, fraction: float, mode: st
         assert rows == expected
 
 
-@given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.text("ab\U0001f600\uffff", max_size=3)), max_size=30), st.sampled_from([0.1, 0.3, 0.5, 0.9]))
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.text("ab\U0001f600\uffff", max_size=3)), max_size=30),
+    st.sampled_from([0.1, 0.3, 0.5, 0.9]),
+)
 def test_best_is_exact(drawn: list[tuple[float, str]], fraction: float) -> None:
     records = pa.table({
         ROW: pa.array(range(len(drawn)), pa.int64()),
@@ -88,7 +93,13 @@ def test_best_is_exact(drawn: list[tuple[float, str]], fraction: float) -> None:
 
 
 def test_a_share_is_taken_as_written() -> None:
-    records = pa.table({ROW: pa.array(range(30), pa.int64()), "score": pa.array(range(30), pa.float32()), "id": pa.array(map(str, range(30)), pa.large_string())})
+    records = pa.table(
+        {
+            ROW: pa.array(range(30), pa.int64()),
+            "score": pa.array(range(30), pa.float32()),
+            "id": pa.array(map(str, range(30)), pa.large_string()),
+        }
+    )
     assert best(records, 0.1).sum() == 3
     assert best(records.slice(0, 0), 0.5).sum() == 0 and best(records, 1e-9).sum() == 1
 
@@ -115,7 +126,7 @@ def test_mistakes(model: str) -> None:
         Classifier(model=model, min_score=0.5, top_fraction=0.1)
     with pytest.raises(pydantic.ValidationError, match="lower-case letters"):
         Classifier(model=model, column="text")
-    with pytest.raises(RecipeError, match="no label 'hp'. It has: hq, lq"):
+    with pytest.raises(RecipeError, match=r"no label 'hp'\. It has: hq, lq"):
         run_step(Classifier(model=model, label="hp"), table(["x"]))
     with pytest.raises(RecipeError, match="can't be opened"):
         run_step(Classifier(model="/nowhere/model.bin"), table(["x"]))
