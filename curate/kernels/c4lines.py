@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from curate.kernels import phrases
 from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, count_bits, first_bit, last_bit, low_bits
 from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
-from curate.kernels.phrases import CURLY_BRACKET, JAVASCRIPT, LOREM_IPSUM, POLICY, find_phrases
+from curate.kernels.phrases import find_phrases
 from curate.kernels.sentences import count_sentences
 from curate.kernels.whitespace import space_width, strip
 
-# Rules, as bits of `rules`, beside those of `phrases`.
+# Rules, as bits of `rules`.
+LOREM_IPSUM, JAVASCRIPT, CURLY_BRACKET, POLICY = phrases.LOREM_IPSUM, phrases.JAVASCRIPT, phrases.CURLY_BRACKET, phrases.POLICY
 END_MARK, CITATION, DCLM = 16, 32, 64
 
 # Columns of `counts`: sentences, lines, and lines by fate.
@@ -91,7 +93,8 @@ def _citation_width(data: Any, at: int, end: int) -> int:
         if not digit:
             break
         i += width
-    return max(_prefix(data, at, end, _EDIT), _prefix(data, at, end, _NEEDED))
+    found: int = max(_prefix(data, at, end, _EDIT), _prefix(data, at, end, _NEEDED))
+    return found
 
 
 @kernel(_i64(ro(_u8), _i64, _i64, rw(_u8), _i64), allocates=False)
@@ -126,7 +129,7 @@ def _block_classes(data: Any, at: int, end: int, newlines: bool) -> tuple[int, i
     spaces: bytes of white space; breaks: where a line break of `str.splitlines` starts, or with `newlines` "\\n" stands;
     brackets: where "[" stands.
     """
-    n = min(end - at, np.int64(BLOCK))
+    n: Any = min(end - at, np.int64(BLOCK))
     zero, one = np.uint64(0), np.uint64(1)
     spaces, breaks, brackets, wide = zero, zero, zero, zero
     if at + BLOCK <= data.shape[0]:
@@ -298,8 +301,10 @@ def _clean_page(
                 if to > o:
                     out[o] = 10
                 o = to + last - first
-        elif verdict[d] == PAGE_KEPT and (fate == WITH_LOREM_IPSUM or fate == WITH_CURLY_BRACKET):
-            verdict[d] = PAGE_LOREM_IPSUM if fate == WITH_LOREM_IPSUM else PAGE_CURLY_BRACKET
+        elif verdict[d] == PAGE_KEPT and fate == WITH_LOREM_IPSUM:
+            verdict[d] = PAGE_LOREM_IPSUM
+        elif verdict[d] == PAGE_KEPT and fate == WITH_CURLY_BRACKET:
+            verdict[d] = PAGE_CURLY_BRACKET
     return o
 
 

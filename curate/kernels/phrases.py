@@ -93,6 +93,7 @@ def find_phrases(data: Any, start: int, end: int) -> int:
     at = start
     while at < end:
         if at + BLOCK > data.shape[0] or _may_hold(data, at) & low_bits(min(end - at, np.int64(BLOCK))):
-            return _search(data, start, end)
+            found: int = _search(data, start, end)
+            return found
         at += BLOCK - 3
     return 0

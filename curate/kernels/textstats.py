@@ -6,14 +6,14 @@ by 64-bit hash. Rough speed per core: words 600 to 850 MB/s, Gopher's line count
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from curate.kernels import tables
-from curate.kernels.blocks import bytes_between, first_bit
+from curate.kernels.blocks import BLOCK, bytes_between, count_bits, first_bit, low_bits
 from curate.kernels.compiled import kernel, ro, rw, rw2
 from curate.kernels.compiled import types as nb
 from curate.kernels.hashing import hash_range, hash_strings, seen_before, table_size
@@ -34,7 +34,7 @@ class WordCounts(NamedTuple):
     solid: I64  # words that hold a character outside datatrove's PUNCTUATION_SET
     solid_chars: I64  # code points in them
     with_letter: I64  # words that hold a letter
-    listed: I64  # distinct words of the given list that occur, as written
+    listed: I64  # words of the given list: distinct ones that occur, or occurrences
 
 
 class LineCounts(NamedTuple):
@@ -58,8 +58,11 @@ class NewlineCounts(NamedTuple):
     chars: I64  # code points of the whole text, newlines included
 
 
-def word_counts(words: Words, listed: tuple[str, ...]) -> WordCounts:
-    """Count words, and the distinct ones of `listed` (compared by hash)."""
+def word_counts(words: Words, listed: tuple[str, ...], distinct: bool = True, lower: U8 | None = None) -> WordCounts:
+    """Count words, and those of `listed` (compared by hash): distinct ones, or every occurrence.
+
+    lower: the data that the words lie in, to compare without regard to the case of ASCII letters; `listed` is lower case then
+    """
     out = np.zeros((5, len(words.doc) - 1), np.int64)
     data, offsets = views(pa.array(sorted(set(listed)), pa.large_string()))
     hashes = np.zeros(len(offsets) - 1, np.uint64)
@@ -69,7 +72,11 @@ def word_counts(words: Words, listed: tuple[str, ...]) -> WordCounts:
         size *= 2
     keys, last = np.zeros(size, np.uint64), np.full(size, -1, np.int64)
     longest = int(np.diff(offsets).max(initial=0))
-    _count_words(words.doc, words.size, words.raw, words.chars, words.flags, hashes, longest, keys, last, out)
+    raw = words.raw
+    if lower is not None:
+        raw = raw.copy()
+        _lower_hashes(lower, words.start, words.size, longest, np.zeros(longest, np.uint8), raw)
+    _count_words(words.doc, words.size, raw, words.chars, words.flags, hashes, longest, distinct, keys, last, out)
     return WordCounts(*out)
 
 
@@ -89,15 +96,27 @@ def newline_counts(text: pa.LargeStringArray, short_chars: int) -> NewlineCounts
     return NewlineCounts(*out)
 
 
+@kernel(nb.void(ro(nb.uint8), ro(nb.int64), ro(nb.int32), nb.int64, rw(nb.uint8), rw(nb.uint64)), allocates=False)
+def _lower_hashes(data: U8, start: I64, size: I32, longest: int, scratch: U8, raw: U64) -> None:
+    """Put into raw: u64[words] the hashes of words of up to `longest` bytes with their ASCII letters in lower case."""
+    for w in range(start.shape[0]):
+        if size[w] <= longest:
+            for k in range(size[w]):
+                byte = data[start[w] + k]
+                scratch[k] = byte | 0x20 if 0x41 <= byte <= 0x5A else byte
+            raw[w] = hash_range(scratch, 0, size[w])
+
+
 @kernel(
     nb.void(
         ro(nb.int64), ro(nb.int32), ro(nb.uint64), ro(nb.int32), ro(nb.uint8),
-        ro(nb.uint64), nb.int64, rw(nb.uint64), rw(nb.int64), rw2(nb.int64),
+        ro(nb.uint64), nb.int64, nb.boolean, rw(nb.uint64), rw(nb.int64), rw2(nb.int64),
     ),
     allocates=False,
 )  # fmt: skip
 def _count_words(
-    doc: I64, size: I32, raw: U64, chars: I32, flags: U8, listed: U64, longest: int, keys: U64, last: I64, out: npt.NDArray[np.int64]
+    doc: I64, size: I32, raw: U64, chars: I32, flags: U8, listed: U64, longest: int, distinct: bool, keys: U64, last: I64,
+    out: npt.NDArray[np.int64],
 ) -> None:
     """Fill out: i64[5, n] in the order of WordCounts.
 
@@ -119,7 +138,7 @@ def _count_words(
                 while keys[at] != np.uint64(0) and keys[at] != raw[w]:
                     at = (at + 1) & mask
                 if keys[at] == raw[w]:
-                    found += last[at] != d
+                    found += last[at] != d or not distinct
                     last[at] = d
         out[0, d], out[1, d], out[2, d] = doc[d + 1] - doc[d], solid, solid_chars
         out[3, d], out[4, d] = lettered, found
@@ -200,15 +219,24 @@ def _newline_document(
     data: U8, begin: int, end: int, stage1: U8, stage2: U8, short_chars: int, table: U64, mask: int, out: npt.NDArray[np.int64], d: int
 ) -> None:
     """Fill column d of `out`, newlines aside. table: u64[mask + 1], zeros."""
-    lines, terminal, short, duplicate, chars = 0, 0, 0, 0, 0
+    lines, terminal, short, duplicate = 0, 0, 0, 0
+    chars: Any = np.int64(0)
     start = begin
     while start <= end:
-        stop = start
-        while stop < end and data[stop] != 0x0A:
-            stop += 1
-        count = 0
-        for i in range(start, stop):
-            count += data[i] & 0xC0 != 0x80
+        stop: Any = start
+        count: Any = np.int64(0)
+        while stop < end:
+            if stop + BLOCK <= data.shape[0]:
+                size = min(first_bit(bytes_between(data, stop, 0x0A, 0x0A)), end - stop)
+                count += count_bits(~bytes_between(data, stop, 0x80, 0xBF) & low_bits(size))
+                stop += size
+                if size < BLOCK:
+                    break
+            else:
+                if data[stop] == 0x0A:
+                    break
+                count += data[stop] & 0xC0 != 0x80
+                stop += 1
         chars += count + (stop < end)
         first = start
         while first < stop:
@@ -234,8 +262,12 @@ def _count_newlines(data: U8, offsets: I64, stage1: U8, stage2: U8, short_chars:
     table = np.zeros(room, np.uint64)
     for d in range(offsets.shape[0] - 1):
         begin, end = offsets[d], offsets[d + 1]
-        newlines = 0
-        for i in range(begin, end):
+        newlines: Any = np.int64(0)
+        at = begin
+        while at < end and at + BLOCK <= data.shape[0]:
+            newlines += count_bits(bytes_between(data, at, 0x0A, 0x0A) & low_bits(min(end - at, np.int64(BLOCK))))
+            at += BLOCK
+        for i in range(at, end):
             newlines += data[i] == 0x0A
         size = table_size(newlines + 1)
         if size > room:

@@ -46,8 +46,11 @@ class GopherQuality(Step):
     Equal to datatrove's GopherQualityFilter given the same words, with two differences: 0 is a bound here and turns
     nothing off (null does), and a number that would be 0 / 0 crosses no bound, where datatrove fails. Words that hold
     nothing but symbols (datatrove's PUNCTUATION_SET) are left out of `gopher_words` and the mean length, and counted
-    everywhere else. Stop words count once each, as written; with the `unicode` split a stop word of several CJK
-    characters is never found.
+    everywhere else. With the `unicode` split a stop word of several CJK characters is never found.
+
+    Stop words count once each and as written; DCLM counts every occurrence, whatever the case (`stop_words_by`,
+    `stop_words_case`), dolma every occurrence as written. datatrove set its bounds with spaCy's words, DCLM, dolma and NeMo
+    Curator most of theirs with white space.
     """
 
     name: ClassVar[str] = "gopher_quality"
@@ -67,9 +70,11 @@ class GopherQuality(Step):
     )
     max_ellipsis_lines: float | None = Field(0.3, ge=0, le=1, description="largest share of lines ending with an ellipsis; null: no bound")
     min_words_with_letters: float | None = Field(0.8, ge=0, le=1, description="smallest share of words holding a letter; null: no bound")
-    min_stop_words: int | None = Field(2, ge=0, le=10_000, description="fewest distinct stop words; null: no bound")
+    min_stop_words: int | None = Field(2, ge=0, le=10_000, description="fewest stop words; null: no bound")
+    stop_words_by: Literal["distinct", "occurrence"] = Field("distinct", description="count a stop word once, or wherever it stands")
+    stop_words_case: Literal["exact", "ignore"] = Field("exact", description="ignore: A to Z count as a to z")
     stop_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        ("the", "be", "to", "of", "and", "that", "have", "with"), max_length=10_000, description="words of running text, case-sensitive"
+        ("the", "be", "to", "of", "and", "that", "have", "with"), max_length=10_000, description="words of running text"
     )
 
     def adds(self) -> Mapping[str, pa.DataType]:
@@ -86,11 +91,16 @@ class GopherQuality(Step):
 
     def bind(self, ctx: Context) -> BatchFn:
         """Return the batch function; compiles the kernels."""
+        from curate.kernels.strings import views
         from curate.kernels.textstats import line_counts, word_counts
+
+        ignore_case = self.stop_words_case == "ignore"
+        listed = tuple(word.lower() for word in self.stop_words) if ignore_case else self.stop_words
+        distinct = self.stop_words_by == "distinct"
 
         def run(batch: pa.RecordBatch) -> Outcome:
             text = batch.column("text")
-            words = word_counts(ctx.words(text, self.words), self.stop_words)
+            words = word_counts(ctx.words(text, self.words), listed, distinct, views(text)[0] if ignore_case else None)
             lines = line_counts(text)
             mean_length = ratio(words.solid_chars, words.solid)
             hashes = ratio(lines.hashes, words.words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.kernels.strings import views
+from curate.kernels.words import WordSplit
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step, Verdict
 
@@ -26,6 +27,10 @@ _SHARES = (
 _SEGMENTS = 4  # the first four are about lines and paragraphs and need no words
 _EMPTY = "gopher_repetition.empty"
 
+Shares = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Measure = Callable[[pa.LargeStringArray], tuple[Shares, Flags]]  # of a column: f64[n, 13], and which texts are empty
+
 
 def _share(default: float, of: str) -> float | None:
     bound: float | None = Field(default, ge=0, le=1, description=f"largest share of {of}; null: no bound")
@@ -35,12 +40,15 @@ def _share(default: float, of: str) -> float | None:
 class GopherRepetition(Step):
     """Drop documents that repeat themselves.
 
-    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. 80 to 100 MB/s per core
-    beside the word split, which steps share. A share equal to its bound survives; empty text is dropped, as in datatrove.
+    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. 100 to 150 MB/s per core
+    beside the word split, which steps share. A share equal to its bound survives.
 
-    Equal to datatrove's GopherRepetitionFilter given the same words. Other tools read the same table in other ways:
-    DCLM and dolma count the first copy of a repeated line too, DCLM divides by the characters of words, so that the
-    same bounds are about twice as strict there.
+    `semantics` names whose reading of the paper's table is used (docs/quality.md has them side by side). Each is equal to
+    its tool given the same words: `datatrove` to GopherRepetitionFilter, which the others are stricter than, DCLM and dolma
+    about twice, because they count the first copy of a repeated line too. Empty text is dropped for `datatrove`, blank text
+    for `dclm` and `nemo`, nothing for `dolma`, which only tags. `nemo` drops texts of under ten words: their n-grams count as
+    repeated. The bounds were set with other splits than ours: spaCy's (datatrove), UAX #29 (dclm, near to `unicode`), white
+    space (dolma, nemo).
     """
 
     name: ClassVar[str] = "gopher_repetition"
@@ -48,7 +56,8 @@ class GopherRepetition(Step):
     origin: ClassVar[str] = "Rae et al. 2021 (arXiv:2112.11446), Table A1; datatrove 0.10 GopherRepetitionFilter"
 
     mode: Literal["drop", "annotate"] = Field("drop", description="annotate: add columns, drop nothing")
-    words: Literal["unicode", "whitespace"] = Field("unicode", description="word split; the n-gram bounds depend on it")
+    semantics: Literal["datatrove", "dclm", "dolma", "nemo"] = Field("datatrove", description="whose reading of Gopher's table")
+    words: WordSplit = Field("unicode", description="word split; the n-gram bounds depend on it")
     max_duplicate_paragraph_fraction: float | None = _share(0.3, "paragraphs that repeat an earlier one")
     max_duplicate_paragraph_char_fraction: float | None = _share(0.2, "characters in repeated paragraphs")
     max_duplicate_line_fraction: float | None = _share(0.3, "lines that repeat an earlier one")
@@ -74,30 +83,21 @@ class GopherRepetition(Step):
         """Reasons of the bounds that are set, in the order in which they are tested."""
         if self.mode == "annotate":
             return ()
-        return (_EMPTY, *(f"{self.name}.{reason}" for reason, _, setting in _SHARES if getattr(self, setting) is not None))
+        empty = () if self.semantics == "dolma" else (_EMPTY,)
+        return (*empty, *(f"{self.name}.{reason}" for reason, _, setting in _SHARES if getattr(self, setting) is not None))
 
     def bind(self, ctx: Context) -> BatchFn:
         """Return the batch function; compiles the kernels."""
-        from curate.kernels.repetition import ngram_shares, segment_shares
-
         settings = [getattr(self, setting) for _, _, setting in _SHARES]
         bounds = np.array([np.inf if bound is None else bound for bound in settings])
         everything = self.mode == "annotate"
+        measure = (
+            _datatrove(ctx, self.words, bounds, everything) if self.semantics == "datatrove" else _other(ctx, self.words, self.semantics)
+        )
 
         def run(batch: pa.RecordBatch) -> Outcome:
-            text = batch.column("text")
-            data, offsets = views(text)
-            n = len(batch)
-            shares, chars = np.zeros((n, len(_SHARES))), np.zeros(n, np.int64)
-            segments = np.zeros((n, _SEGMENTS))
-            segment_shares(data, offsets, segments, chars)
-            shares[:, :_SEGMENTS] = segments
-            over = (segments > bounds[:_SEGMENTS]).any(axis=1) | (chars == 0)
-            if everything or (np.isfinite(bounds[_SEGMENTS:]).any() and not over.all()):
-                words = ctx.words(text, self.words)
-                skip = (chars == 0 if everything else over).astype(np.uint8)
-                ngram_shares(data, words.doc, words.start, words.size, words.raw, words.chars, chars, skip, bounds, everything, shares)
-            verdict = _judge(shares, bounds, chars == 0)
+            shares, empty = measure(batch.column("text"))
+            verdict = _judge(shares, bounds, empty)
             if not everything:
                 return Outcome(batch, verdict)
             columns = {column: pa.array(shares[:, k]) for k, (_, column, _) in enumerate(_SHARES)}
@@ -108,7 +108,51 @@ class GopherRepetition(Step):
         return run
 
 
-def _judge(shares: npt.NDArray[np.float64], bounds: npt.NDArray[np.float64], empty: npt.NDArray[np.bool_]) -> Verdict:
+def _datatrove(ctx: Context, split: str, bounds: Shares, everything: bool) -> Measure:
+    """Measure in datatrove's reading; without `everything`, nothing behind the first share above its bound."""
+    from curate.kernels.repetition import ngram_shares
+    from curate.kernels.segments import DATATROVE, segment_shares
+
+    def measure(text: pa.LargeStringArray) -> tuple[Shares, Flags]:
+        data, offsets = views(text)
+        n = len(offsets) - 1
+        shares, segments, chars = np.zeros((n, len(_SHARES))), np.zeros((n, _SEGMENTS)), np.zeros(n, np.int64)
+        segment_shares(data, offsets, DATATROVE, chars, segments, chars)
+        shares[:, :_SEGMENTS] = segments
+        over = (segments > bounds[:_SEGMENTS]).any(axis=1) | (chars == 0)
+        if everything or (np.isfinite(bounds[_SEGMENTS:]).any() and not over.all()):
+            words = ctx.words(text, split)
+            skip = (chars == 0 if everything else over).astype(np.uint8)
+            ngram_shares(data, words.doc, words.start, words.size, words.raw, words.chars, chars, skip, bounds, everything, shares)
+        return shares, chars == 0
+
+    return measure
+
+
+def _other(ctx: Context, split: str, semantics: str) -> Measure:
+    """Measure in the reading of dclm, dolma or nemo."""
+    from curate.kernels import segments as kernel
+    from curate.kernels.tuple_grams import characters_of_words, counted_words, tuple_shares
+
+    reading = {"dclm": kernel.DCLM, "dolma": kernel.DOLMA, "nemo": kernel.NEMO}[semantics]
+
+    def measure(text: pa.LargeStringArray) -> tuple[Shares, Flags]:
+        data, offsets = views(text)
+        n = len(offsets) - 1
+        words = ctx.words(text, split)
+        counted = counted_words(words, data, reading)
+        shares, segments, chars = np.zeros((n, len(_SHARES))), np.zeros((n, _SEGMENTS)), np.zeros(n, np.int64)
+        kernel.segment_shares(data, offsets, reading, characters_of_words(counted), segments, chars)
+        tuple_shares(data, offsets, counted, reading, chars, shares)
+        shares[:, :_SEGMENTS] = segments
+        blank = np.diff(words.doc) == 0
+        shares[blank] = 0
+        return shares, blank & (semantics != "dolma")
+
+    return measure
+
+
+def _judge(shares: Shares, bounds: Shares, empty: Flags) -> Verdict:
     """The first share above its bound decides. shares: f64[n, 13], bounds: f64[13], empty: bool[n]."""
     over = shares > bounds
     over[empty] = False

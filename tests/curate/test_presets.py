@@ -16,6 +16,7 @@ ORDER = {
     "c4": ["language", "c4", "dedup_exact"],
     "fineweb": ["language", "gopher_repetition", "gopher_quality", "c4", "fineweb", "dedup_minhash", "pii"],
     "fineweb2": ["language", "dedup_minhash", "gopher_repetition", "fineweb", "gopher_quality", "clean", "pii"],
+    "c4_dclm": ["c4", "dedup_exact", "language"],
     "dclm": ["language", "gopher_quality", "gopher_repetition", "dedup_minhash"],
 }
 

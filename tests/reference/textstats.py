@@ -6,11 +6,19 @@ import regex
 from datatrove.utils.text import PUNCTUATION_SET, TERMINAL_PUNCTUATION
 
 
-def word_counts(words: list[str], listed: tuple[str, ...]) -> tuple[int, int, int, int, int]:
+def _lower(word: str) -> str:
+    """ASCII letters in lower case."""
+    return "".join(c.lower() if c.isascii() else c for c in word)
+
+
+def word_counts(
+    words: list[str], listed: tuple[str, ...], distinct: bool = True, ignore_case: bool = False
+) -> tuple[int, int, int, int, int]:
     """words, solid, solid_chars, with_letter, listed."""
     solid = [w for w in words if any(c not in PUNCTUATION_SET for c in w)]
     lettered = sum(bool(regex.search(r"\p{L}", w)) for w in words)
-    return len(words), len(solid), sum(map(len, solid)), lettered, len(set(listed) & set(words))
+    found = [w for w in map(_lower if ignore_case else str, words) if w in listed]
+    return len(words), len(solid), sum(map(len, solid)), lettered, len(set(found)) if distinct else len(found)
 
 
 def line_counts(text: str) -> tuple[int, int, int, int, int]:

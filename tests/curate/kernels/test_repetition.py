@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.repetition import ngram_shares, segment_shares
+from curate.kernels import segments as segment_kernel
+from curate.kernels.repetition import ngram_shares
 from curate.kernels.strings import views
 from curate.kernels.words import split_words
 from tests.reference import repetition as reference
@@ -23,7 +24,7 @@ def measure(column: pa.LargeStringArray, bounds: Array | None = None, everything
     data, offsets = views(column)
     n = len(column)
     shares, segments, chars = np.zeros((n, 13)), np.zeros((n, 4)), np.zeros(n, np.int64)
-    segment_shares(data, offsets, segments, chars)
+    segment_kernel.segment_shares(data, offsets, segment_kernel.DATATROVE, chars, segments, chars)
     shares[:, :4] = segments
     words = split_words(column, "unicode")
     limits = np.full(13, np.inf) if bounds is None else bounds

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.kernels.strings import views
 from curate.kernels.textstats import line_counts, newline_counts, word_counts
 from curate.kernels.words import split_words
 from tests.reference import textstats as naive
@@ -26,6 +27,18 @@ def test_word_counts(given_: list[str], listed: list[str]) -> None:
         counts = word_counts(split_words(column(given_), split), tuple(listed))
         expected = [naive.word_counts(naive_words.split(t, split), tuple(listed)) for t in given_]
         assert list(zip(*(c.tolist() for c in counts), strict=True)) == expected
+
+
+@given(texts, st.booleans(), st.booleans())
+def test_listed_words_by_occurrence_and_case(given_: list[str], distinct: bool, upper: bool) -> None:
+    listed = ("the", "of", "a", "same", "\u00e9", "\u00c9", "longer-than-eight-bytes")
+    given_ = [t.upper() if upper else t for t in [*given_, "A longer-THAN-eight-bytes a A \u00c9 \u00e9"]]
+    data, _ = views(column(given_))
+    words = split_words(column(given_), "whitespace")
+    split = [naive_words.split(t, "whitespace") for t in given_]
+    counts = word_counts(words, listed, distinct, data)
+    assert list(zip(*(c.tolist() for c in counts), strict=True)) == [naive.word_counts(w, listed, distinct, True) for w in split]
+    assert word_counts(words, listed, distinct).listed.tolist() == [naive.word_counts(w, listed, distinct)[4] for w in split]
 
 
 @given(texts)

@@ -116,3 +116,25 @@ def test_reasons_are_declared() -> None:
 def test_settings_have_bounds(setting: str, value: int) -> None:
     with pytest.raises(ValidationError):
         C4(**{setting: value})
+
+
+def test_the_readings_differ_where_documented() -> None:
+    """Small pages by hand: lines cut at newlines alone, white space and empty lines kept, "'" no end mark, citations no words."""
+    pages = ["  One two three four five. \n\nSix seven eight nine ten!", "It said 'one two three four five'", "One two three [1] four."]
+    settings: dict[str, Any] = {"min_words_per_line": 5, "min_sentences": 0}
+    table = pa.table({"text": pa.array(pages, pa.large_string())})
+    texts = {}
+    for semantics in ("datatrove", "dclm"):
+        (outcome,) = outcomes(C4(semantics=semantics, **settings), table.to_batches())
+        texts[semantics] = outcome.batch.column("text").to_pylist()
+    assert texts["datatrove"] == ["One two three four five.\nSix seven eight nine ten!", pages[1], "One two three  four."]
+    assert texts["dclm"] == ["One two three four five. \n\nSix seven eight nine ten!", "", ""]
+
+
+def test_a_page_may_have_as_many_characters_as_the_bound() -> None:
+    table = pa.table({"text": pa.array(["\u00e9" * 9 + ".", "\u00e9" * 10 + "."], pa.large_string())})
+    step = C4(max_page_chars=10, min_words_per_line=None, min_sentences=None)
+    (outcome,) = outcomes(step, table.to_batches())
+    assert outcome.verdict is not None
+    assert outcome.verdict.reason.to_pylist() == [None, "c4.too_long"]
+    assert step.drops()[0] == "c4.too_long" and "c4.too_long" not in C4().drops()

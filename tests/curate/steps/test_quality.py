@@ -129,3 +129,12 @@ def test_any_split_into_batches_gives_the_same() -> None:
 def test_settings_are_checked(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GopherQuality(**settings)
+
+
+def test_stop_words_count_once_or_wherever_they_stand_and_in_any_case_where_asked() -> None:
+    text, settings = "the the The OF", {**OFF, "min_stop_words": 9}
+    assert verdict(text, **settings) == ("gopher.few_stop_words", 1)
+    assert verdict(text, **settings, stop_words_by="occurrence") == ("gopher.few_stop_words", 2)
+    assert verdict(text, **settings, stop_words_case="ignore") == ("gopher.few_stop_words", 2)
+    assert verdict(text, **settings, stop_words_by="occurrence", stop_words_case="ignore") == ("gopher.few_stop_words", 4)
+    assert verdict(text, **settings, stop_words=("The",), stop_words_case="ignore") == ("gopher.few_stop_words", 1)

@@ -102,3 +102,24 @@ def test_the_split_matters() -> None:
 def test_shares_lie_between_0_and_1(setting: str, value: float) -> None:
     with pytest.raises(ValidationError):
         GopherRepetition(**{setting: value})
+
+
+def test_semantics_decide_differently_on_a_block_said_twice() -> None:
+    text = "\n\n".join([f"{TWICE[:19]} klm {k}" for k in range(6)] + [f"{TWICE[:19]} klm 5"])  # one of seven paragraphs is a copy
+    settings = {"max_duplicate_paragraph_fraction": 0.2}
+    assert judge(only(**settings), text) == [(None, None)]
+    assert judge(only(**settings, semantics="dclm"), text) == [("gopher_repetition.duplicate_paragraphs", 2 / 7)]
+    assert judge(only(**settings, semantics="dolma"), text) == [(None, None)]  # looks at no paragraphs
+    assert judge(only(max_duplicate_line_fraction=0.2, semantics="dolma"), text) == [("gopher_repetition.duplicate_lines", 2 / 7)]
+    assert judge(only(**settings, semantics="nemo"), text) == [(None, None)]
+
+
+def test_what_counts_as_empty_follows_the_semantics() -> None:
+    long = "eleven words of prose are enough for every n-gram of ten"
+    empty = ("gopher_repetition.empty", None)
+    for semantics, expected in {"dclm": [empty] * 3, "dolma": [(None, None)] * 3, "nemo": [empty] * 3}.items():
+        step = GopherRepetition(semantics=semantics)
+        assert judge(step, "", None, " \n ") == expected
+        assert ("gopher_repetition.empty" in step.drops()) == (semantics != "dolma")
+        annotated = outcomes(GopherRepetition(semantics=semantics, mode="annotate"), [batch("", "a\na", long)])[0].batch
+        assert annotated.column("gopher_repetition_reason").to_pylist() == [r for r, _ in judge(step, "", "a\na", long)]
