@@ -55,7 +55,14 @@ def from_batch(batch: pa.RecordBatch) -> list[Record]:
     )
     return [
         Record(
-            m, c, tools, (text or "") if plain and not m and not c else None, bool(plain), identity or "", source or "", {} if meta in (None, _NO_META) else loads(meta)
+            m,
+            c,
+            tools,
+            (text or "") if plain and not m and not c else None,
+            bool(plain),
+            identity or "",
+            source or "",
+            {} if meta in (None, _NO_META) else loads(meta),
         )
         for m, c, tools, text, plain, identity, source, meta in rows
     ]

@@ -56,7 +56,7 @@ def adapter(name: str, columns: Mapping[str, str] | None = None, **settings: Any
         columns = {**known_columns, **(columns or {})}
     cls = adapter_class(name)
     given = {key: value for key, value in settings.items() if value}
-    known = [] if cls.__init__ is object.__init__ else [p for p in inspect.signature(cls).parameters]
+    known = [] if cls.__init__ is object.__init__ else list(inspect.signature(cls).parameters)
     for key in given:
         if key not in known and key != "roles":
             has = f"It has: {', '.join(known)}." if known else "It has none."

@@ -15,16 +15,35 @@ _PAIRS = "NAME=VALUE"
 
 
 def convert(
-    src: Annotated[str, typer.Argument(help="File, folder or glob: JSON lines, a JSON list, Parquet, Arrow; or LLaMA-Factory's dataset_info.json.")],
+    src: Annotated[
+        str, typer.Argument(help="File, folder or glob: JSON lines, a JSON list, Parquet, Arrow; or LLaMA-Factory's dataset_info.json.")
+    ],
     to: Annotated[str, typer.Option("--to", help="Format to write: alpaca, sharegpt, messages, preference, kto, ...")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; its suffix picks .jsonl, .jsonl.gz, .jsonl.zst, .json or .parquet.")],
-    source: Annotated[str | None, typer.Option("--from", help="Format to read, or axolotl:TYPE. Default: told by content, over many rows.")] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="One data set of a dataset_info.json. Default: all local ones, a file each.")] = None,
-    field: Annotated[list[str] | None, typer.Option("--field", help="Name of a field: instruction=question reads 'question'.", metavar=_PAIRS)] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write; its suffix picks .jsonl, .jsonl.gz, .jsonl.zst, .json or .parquet.")
+    ],
+    source: Annotated[
+        str | None, typer.Option("--from", help="Format to read, or axolotl:TYPE. Default: told by content, over many rows.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="One data set of a dataset_info.json. Default: all local ones, a file each.")
+    ] = None,
+    field: Annotated[
+        list[str] | None, typer.Option("--field", help="Name of a field: instruction=question reads 'question'.", metavar=_PAIRS)
+    ] = None,
     role: Annotated[list[str] | None, typer.Option("--role", help="Meaning of a role: narrator=system.", metavar=_PAIRS)] = None,
-    policy: Annotated[list[str] | None, typer.Option("--policy", help="What to do with an odd case: consecutive=join, empty_turn=drop, trailing_user=reject ...", metavar=_PAIRS)] = None,
-    reading: Annotated[list[str] | None, typer.Option("--read", help="Setting of the format that is read: branches=ranked.", metavar=_PAIRS)] = None,
-    writing: Annotated[list[str] | None, typer.Option("--write", help="Setting of the format that is written: pairs=all.", metavar=_PAIRS)] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy", help="What to do with an odd case: consecutive=join, empty_turn=drop, trailing_user=reject ...", metavar=_PAIRS
+        ),
+    ] = None,
+    reading: Annotated[
+        list[str] | None, typer.Option("--read", help="Setting of the format that is read: branches=ranked.", metavar=_PAIRS)
+    ] = None,
+    writing: Annotated[
+        list[str] | None, typer.Option("--write", help="Setting of the format that is written: pairs=all.", metavar=_PAIRS)
+    ] = None,
     ids: Annotated[bool, typer.Option("--ids", help="Write the id of every record.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     report_file: Annotated[Path | None, typer.Option("--report", help="Write the loss report as JSON.")] = None,
@@ -52,7 +71,12 @@ def convert(
     empty = []
     for path, target, reader in jobs:
         report, found = _one(path, to, target, reader, options, quiet)
-        entry = {"path": str(target), "format": found.format if found else source, "evidence": str(found) if found else None, **report.as_json()}
+        entry = {
+            "path": str(target),
+            "format": found.format if found else source,
+            "evidence": str(found) if found else None,
+            **report.as_json(),
+        }
         made[target.name] = entry
         if not quiet:
             _say(report, found, target)

@@ -53,5 +53,7 @@ def detect(rows: Iterable[Any], where: str) -> Detected:
     best = max(votes, key=lambda name: votes[name])
     if best == "nothing known" or votes[best] < SHARE * seen:
         told = ", ".join(f"{n} rows like {name} (the first is row {first[name]})" for name, n in votes.items())
-        raise DataError(f"{where}: the format can't be told from {seen} rows: {told}. Name it with --from; there are: {', '.join(sorted(FORMATS))}.")
+        raise DataError(
+            f"{where}: the format can't be told from {seen} rows: {told}. Name it with --from; there are: {', '.join(sorted(FORMATS))}."
+        )
     return Detected(best, seen, votes[best], evidence[best], {n: v for n, v in votes.items() if n != best})

@@ -8,6 +8,7 @@ import msgspec
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
+decode_lines = msgspec.json.Decoder().decode_lines
 
 
 def dumps(value: Any) -> str:

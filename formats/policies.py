@@ -21,7 +21,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from formats.adapters.adapter import Unholdable
-from formats.records import Message, Record
+from formats.records import Message, Record, is_plain
 
 NAMES = ("consecutive", "leading_assistant", "trailing_user", "empty_turn", "identical_answers", "inline_reasoning")
 REASONS = ("consecutive", "leading_assistant", "trailing_user", "empty_turn", "identical_answers", "no_turns")
@@ -33,12 +33,22 @@ class Policies(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    consecutive: Literal["keep", "join", "reject"] = Field("keep", description="turns of one role after each other: keep, join with a blank line, reject the row")
-    leading_assistant: Literal["keep", "drop", "reject"] = Field("keep", description="a conversation that begins with the assistant: keep, drop the turn, reject the row")
-    trailing_user: Literal["keep", "drop", "reject"] = Field("keep", description="a conversation that does not end with the assistant: keep, drop those turns, reject the row")
-    empty_turn: Literal["keep", "drop", "reject"] = Field("keep", description="a turn without any content: keep, drop the turn, reject the row")
-    identical_answers: Literal["keep", "reject"] = Field("keep", description="a pair of equal answers: keep, reject the row")
-    inline_reasoning: Literal["keep", "split"] = Field("keep", description="an answer that begins with a <think> block: keep, or move the block to the field for reasoning")
+    consecutive: Literal["keep", "join", "reject"] = Field(
+        "keep", description="turns of one role after each other: keep, join with a blank line, reject the row"
+    )
+    leading_assistant: Literal["keep", "drop", "reject"] = Field(
+        "keep", description="a conversation that begins with the assistant: keep, drop the turn, reject the row"
+    )
+    trailing_user: Literal["keep", "drop", "reject"] = Field(
+        "keep", description="a conversation that does not end with the assistant: keep, drop those turns, reject the row"
+    )
+    empty_turn: Literal["keep", "drop", "reject"] = Field(
+        "keep", description="a turn without any content: keep, drop the turn, reject the row"
+    )
+    identical_answers: Literal["keep", "reject"] = Field(default="keep", description="a pair of equal answers: keep, reject the row")
+    inline_reasoning: Literal["keep", "split"] = Field(
+        "keep", description="an answer that begins with a <think> block: keep, or move the block to the field for reasoning"
+    )
 
     def apply(self, record: Record, counts: Counter[str]) -> Record:
         """The record as the policies want it; every odd case is counted once a row. Raises Unholdable for a rejected one."""
@@ -59,6 +69,17 @@ class Policies(BaseModel):
         if not messages:
             raise Unholdable("no_turns", "no turn is left after the policies")
         return msgspec.structs.replace(record, messages=messages)
+
+
+def is_usual(record: Record) -> bool:
+    """Whether a record is a question and an answer and nothing else, as most rows of instruction sets are: nothing odd, nothing to lose."""
+    messages = record.messages
+    if len(messages) != 2 or record.candidates or record.tools is not None or record.plain:
+        return False
+    a, b = messages
+    if a.role != "user" or b.role != "assistant" or not a.content or not b.content:
+        return False
+    return is_plain(a) and is_plain(b) and not b.content.startswith("<think>")
 
 
 def oddities(record: Record) -> list[str]:
@@ -129,7 +150,7 @@ def _joined(messages: list[Message]) -> list[Message]:
 
 
 def _plain(m: Message) -> bool:
-    return m.content is not None and m.reasoning is m.tool_calls is m.tool_call_id is m.spans is m.parts is None
+    return m.content is not None and not (m.reasoning or m.tool_calls or m.tool_call_id or m.spans or m.parts)
 
 
 _CHANGES = {

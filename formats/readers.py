@@ -69,12 +69,12 @@ class _Records(Reader):
             try:
                 found = self._records(reader, row.value)
             except Refused as error:
-                bad.append(Unreadable(path, row.offset, f"{error.reason}: {error}", row.raw[:4096]))
+                bad.append(Unreadable(path, row.offset, f"{error.reason}: {error}", row.head()))
                 continue
             for number, record in enumerate(found):
                 records.append(record)
                 ids.append(new_id(row.offset) if number == 0 else f"{new_id(row.offset)}-{number}")
-            size += len(row.raw) or 1024
+            size += row.size
             if size >= BATCH_BYTES or len(records) >= _BATCH_ROWS:
                 yield Rows(to_batch(records, ids, dataset), tuple(bad))
                 records, ids, bad, size = [], [], [], 0

@@ -83,6 +83,20 @@ class Message(msgspec.Struct, omit_defaults=True):
     extra: dict[str, Any] | None = None  # other keys of the turn; "as": how the source spelt role and keys
 
 
+def is_plain(m: Message) -> bool:
+    """Whether a turn has nothing but role and content, as nearly all have."""
+    return (
+        m.extra is None
+        and m.reasoning is None
+        and m.tool_calls is None
+        and m.loss is None
+        and m.parts is None
+        and m.spans is None
+        and m.name is None
+        and m.tool_call_id is None
+    )
+
+
 class Candidate(msgspec.Struct, omit_defaults=True):
     """One answer to the record's prompt."""
 

@@ -29,7 +29,7 @@ class Report:
         """Keep the first few places of a reason."""
         held = self.examples.setdefault(reason, [])
         if len(held) < EXAMPLES:
-            shown = " ".join(text.split())
+            shown = " ".join(text[: 8 * _SHOWN].split())
             held.append(f"{where}: {shown[:_SHOWN]}{'...' if len(shown) > _SHOWN else ''}")
 
     def balanced(self) -> bool:

@@ -9,7 +9,8 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -20,7 +21,7 @@ from curate.io.files import open_file
 from curate.io.lines import BOM, HEAD, read_lines, too_long
 from curate.io.reader import Split, Unreadable
 from curate.io.streams import Broken, Source, compression, decompressed, fill
-from formats.json_text import decode, loads, without_nulls
+from formats.json_text import decode, decode_lines, loads, without_nulls
 
 MAX_ROW_BYTES = 16 << 20
 JSON_COLUMNS = b"json_columns"  # key of the Parquet metadata that lists columns of JSON text
@@ -29,18 +30,29 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*("?)|[{}\[\],]', re.DOTALL)  # group 1 is
 _PIECE = 1 << 20
 
 
-class Line(NamedTuple):
-    """One row: its place, its value, and its bytes where it came as JSON (b'' from tables)."""
+class Line(msgspec.Struct):
+    """One row: its place, its value, and where its bytes are where it came as JSON (b"" from tables)."""
 
     offset: int  # byte offset in the decompressed file; row number in tables
     value: Any
-    raw: bytes
+    data: bytes = b""
+    start: int = 0
+    end: int = 0
+
+    def head(self) -> bytes:
+        """The first bytes of the row as it was written."""
+        return self.data[self.start : min(self.end, self.start + HEAD)]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the row; a guess for rows of tables."""
+        return self.end - self.start or 1024
 
 
 def parse(raw: bytes, path: str, offset: int) -> Line | Unreadable:
     """A row from JSON. Whatever the fast parser refuses is read again for a message, or because only it is too strict."""
     try:
-        return Line(offset, decode(raw), raw)
+        return Line(offset, decode(raw), raw, 0, len(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     problem = not_utf8(raw)
@@ -48,7 +60,7 @@ def parse(raw: bytes, path: str, offset: int) -> Line | Unreadable:
         try:
             value = json.loads(raw, parse_constant=lambda _: None)  # NaN is not JSON; null, as everywhere in curate
             json.dumps(value, ensure_ascii=False).encode()
-            return Line(offset, value, raw)
+            return Line(offset, value, raw, 0, len(raw))
         except UnicodeEncodeError as error:
             problem = f"a lone surrogate at character {error.start} of the row, which UTF-8 can't hold"
         except json.JSONDecodeError as error:
@@ -63,18 +75,31 @@ def rows_of(split: Split, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Line | Unr
     if begins_a_list(split.uri):
         yield from _list_rows(split, max_bytes)
         return
-    for block in read_lines(split, max_bytes):
+    for block in read_lines(split, max_bytes, _PIECE):
         yield from block.unreadable
-        data, starts = block.data, block.start.tolist()
-        for at, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
-            raw = data[start:end]
-            if at == 0 and block.base == 0 and raw.startswith(BOM):
-                raw = raw[len(BOM) :]
+        data, base, starts = block.data, block.base, block.start.tolist()
+        values = _all_at_once(data, starts, max_bytes)
+        for at, (start, end) in enumerate(pairwise(starts)):
+            if values is not None:
+                yield Line(base + start, values[at], data, start, end)
+                continue
+            raw = data[start:end].removeprefix(BOM) if base + start == 0 else data[start:end]
             if not raw.isspace():
-                size = end - start - 1
-                yield parse(raw, split.path, block.base + start) if size <= max_bytes else Unreadable(
-                    split.path, block.base + start, too_long(max_bytes), raw[:HEAD]
+                long = len(raw.removesuffix(b"\n")) > max_bytes
+                yield (
+                    Unreadable(split.path, base + start, too_long(max_bytes), raw[:HEAD]) if long else parse(raw, split.path, base + start)
                 )
+
+
+def _all_at_once(data: bytes, starts: list[int], max_bytes: int) -> list[Any] | None:
+    """The values of all lines of a block; None where one of them needs a closer look."""
+    if len(data) > max_bytes:
+        return None
+    try:
+        values = decode_lines(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return values if len(values) == len(starts) - 1 else None
 
 
 def begins_a_list(uri: str) -> bool:

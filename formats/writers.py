@@ -29,7 +29,14 @@ class RecordWriter:
     format: ClassVar[str]
 
     def __init__(
-        self, folder: Path, stem: str, schema: pa.Schema, metadata: Mapping[str, str], into: str = "jsonl.zst", ids: bool = False, **settings: Any
+        self,
+        folder: Path,
+        stem: str,
+        schema: pa.Schema,
+        metadata: Mapping[str, str],
+        into: str = "jsonl.zst",
+        ids: bool = False,
+        **settings: Any,
     ) -> None:
         if into not in FORMS:
             raise RecipeError(f"write.into must be one of {', '.join(FORMS)}, got {into!r}.")
@@ -79,7 +86,9 @@ class RecordWriter:
         try:
             rows = self.target.write(record, set())
         except Unholdable as error:
-            raise StepError(f"write {self.format}: {record.id!r} can't be expressed: {error}. Put `convert: {self.format}` before it.") from error
+            raise StepError(
+                f"write {self.format}: {record.id!r} can't be expressed: {error}. Put `convert: {self.format}` before it."
+            ) from error
         if self.ids:
             for row in rows:
                 row.setdefault("id", record.id)
@@ -108,4 +117,3 @@ def __getattr__(name: str) -> type[RecordWriter]:
     if name in WRITERS:
         return WRITERS[name]
     raise AttributeError(name)
-

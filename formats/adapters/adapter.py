@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from formats.records import Candidate, Message, Record
+from formats.records import Candidate, Message, Record, is_plain
 
 Row = dict[str, Any]
 
@@ -156,10 +156,8 @@ def lost_fields(record: Record, holds: frozenset[str]) -> set[str]:
 
 
 def _turn(m: Message, lost: set[str]) -> None:
-    # One test for the plain turn, which nearly all are.
-    if m.reasoning is m.tool_calls is m.tool_call_id is m.name is m.loss is m.spans is m.parts is m.extra is None:
-        return
-    lost.update(f"messages.{name}" for name in TURN_FIELDS if getattr(m, name) is not None)
+    if not is_plain(m):
+        lost.update(f"messages.{name}" for name in TURN_FIELDS if getattr(m, name) is not None)
 
 
 def want_text(row: Row, key: str, null: bool = False) -> str:

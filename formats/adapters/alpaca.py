@@ -49,6 +49,7 @@ VARIANTS = {
     "target": Keys("input", "", "target"),
 }
 _SYSTEM = ("system", "system_prompt")
+_UNUSUAL = frozenset({"system", "system_prompt", "history", "text", "id", "meta"})
 _HEAD = "Below is an instruction that describes a task"
 _WITH_INPUT = f"{_HEAD}, paired with an input that provides further context. Write a response that appropriately completes the request."
 _WITHOUT = f"{_HEAD}. Write a response that appropriately completes the request."
@@ -68,6 +69,10 @@ class Alpaca(Adapter):
     native: ClassVar[frozenset[str]] = frozenset({"instruction", "input", "output", "system", "history"})
 
     def read(self, row: Row) -> Record:
+        if row.keys().isdisjoint(_UNUSUAL):
+            found = _usual(row)
+            if found is not None:
+                return found
         keys, name = keys_of(row)
         kept: dict[str, Any] = {} if name is None else {"keys": name}
         rendered = row.get("text")
@@ -99,6 +104,18 @@ class Alpaca(Adapter):
             if isinstance(row.get(keys.instruction), str) and isinstance(row.get(keys.output), str):
                 return f"text under {keys.instruction!r} and {keys.output!r}"
         return None
+
+
+def _usual(row: Row) -> Record | None:
+    """The record of a row with the three fields and nothing that means more than itself: what `read` makes of it, in half the time."""
+    instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
+    if not (isinstance(instruction, str) and isinstance(given, str) and isinstance(output, str)):
+        return None
+    del row["instruction"], row["input"], row["output"]
+    if given:
+        row["meta"] = {"alpaca": {"input": len(instruction)}}
+        instruction = f"{instruction}\n{given}"
+    return Record([Message("user", instruction), Message("assistant", output)], meta=row)
 
 
 def keys_of(row: Row) -> tuple[Keys, str | None]:
@@ -166,9 +183,7 @@ def write_prompt(messages: list[Message], keys: Keys, kept: dict[str, Any]) -> R
     row[keys.instruction] = text
     if isinstance(at, int) and text[at : at + 1] == "\n" and len(text) > at + 1:
         row[keys.instruction], row[keys.input] = text[:at], text[at + 1 :]
-    elif keys is ALPACA and not ("input" in kept and at is None):
-        row[keys.input] = ""
-    elif keys is not ALPACA and keys.input and kept.get("empty_input"):
+    elif ("input" not in kept or at is not None) if keys is ALPACA else keys.input and kept.get("empty_input"):
         row[keys.input] = ""
     if system is not None or "system" in kept:
         row[kept.get("system", "system")] = inline(system) if system else ""
@@ -187,7 +202,9 @@ class Dolly(Alpaca):
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         side = record.meta.get("meta", {})
         forced = {**record.meta, "meta": {**side, "alpaca": {"empty_input": True, **notes(record, "alpaca"), "keys": "dolly"}}}
-        return super().write(Record(record.messages, record.candidates, record.tools, record.text, record.plain, record.id, "", forced), lost)
+        return super().write(
+            Record(record.messages, record.candidates, record.tools, record.text, record.plain, record.id, "", forced), lost
+        )
 
     def evidence(self, row: Row) -> str | None:
         if all(isinstance(row.get(k), str) for k in ("instruction", "context", "response")):
@@ -204,8 +221,15 @@ class SelfInstruct(Adapter):
 
     def read(self, row: Row) -> Record:
         instances = row.pop("instances", None)
-        if not isinstance(instances, list) or len(instances) != 1 or not isinstance(instances[0], dict) or set(instances[0]) != {"input", "output"}:
-            raise Unreadable("instances", f"'instances' must be a list of one {{input, output}}, got {kind(instances)}; split tasks of several first")
+        if (
+            not isinstance(instances, list)
+            or len(instances) != 1
+            or not isinstance(instances[0], dict)
+            or set(instances[0]) != {"input", "output"}
+        ):
+            raise Unreadable(
+                "instances", f"'instances' must be a list of one {{input, output}}, got {kind(instances)}; split tasks of several first"
+            )
         instance = {"instruction": want_text(row, "instruction"), **instances[0]}
         kept: dict[str, Any] = {}
         messages, _, _ = read_prompt(instance, ALPACA, kept)
@@ -220,7 +244,9 @@ class SelfInstruct(Adapter):
         row = write_prompt(messages[:-1], ALPACA, {k: v for k, v in notes(record, "alpaca").items() if k == "input" and v is not None})
         instance = {"input": row.get("input", ""), "output": inline(messages[-1])}
         known = set(notes(record, "alpaca")) <= {"input"}  # the instance itself says that much
-        return [side_fields(record, {"instruction": row["instruction"], "instances": [instance]}, self, "alpaca" if known else "self_instruct")]
+        return [
+            side_fields(record, {"instruction": row["instruction"], "instances": [instance]}, self, "alpaca" if known else "self_instruct")
+        ]
 
     def evidence(self, row: Row) -> str | None:
         if isinstance(row.get("instances"), list) and isinstance(row.get("instruction"), str):

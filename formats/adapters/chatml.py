@@ -11,7 +11,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from formats.adapters.adapter import Adapter, Row, Unholdable, Unreadable, conversation, finish, notes, only_text, side_fields, want_text, with_notes
+from formats.adapters.adapter import (
+    Adapter,
+    Row,
+    Unholdable,
+    Unreadable,
+    conversation,
+    finish,
+    notes,
+    only_text,
+    side_fields,
+    want_text,
+    with_notes,
+)
 from formats.records import Message, Record, text_of
 from formats.roles import role_of
 
@@ -81,7 +93,9 @@ def render(messages: list[Message]) -> str:
     for m in messages:
         text = inline(m)
         if START in text or END in text:
-            raise Unholdable("special_token", f"the {m.role}'s text holds {START if START in text else END}, which would become a control token")
+            raise Unholdable(
+                "special_token", f"the {m.role}'s text holds {START if START in text else END}, which would become a control token"
+            )
         made.append(f"{START}{m.role}\n{text}{END}\n")
     return "".join(made)
 

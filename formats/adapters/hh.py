@@ -54,7 +54,9 @@ class Hh(Adapter):
             turns = [(m.role, inline(m)) for m in messages]
             text = given if given is not None and _same(given, turns) else render(turns)
             if not _same(text, turns):
-                raise Unholdable("transcript", "a turn holds a label of its own, is not the human's or the assistant's, or the answer is not one turn")
+                raise Unholdable(
+                    "transcript", "a turn holds a label of its own, is not the human's or the assistant's, or the answer is not one turn"
+                )
             texts.append(text)
         return [side_fields(record, {"chosen": texts[0], "rejected": texts[1]}, self, "hh")]
 

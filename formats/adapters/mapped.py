@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from curate.errors import DataError
 from formats.adapters.adapter import Adapter, Row, Unreadable, kind
@@ -17,7 +17,13 @@ from formats.records import Record
 
 # dataset_info.json: its name of a column, the name that our adapters read, and its default.
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
-_TURN_TAGS = {"user_tag": "human", "assistant_tag": "gpt", "observation_tag": "observation", "function_tag": "function_call", "system_tag": "system"}
+_TURN_TAGS = {
+    "user_tag": "human",
+    "assistant_tag": "gpt",
+    "observation_tag": "observation",
+    "function_tag": "function_call",
+    "system_tag": "system",
+}
 
 # axolotl's `type` (dataset or preference) to our format and its names of columns.
 AXOLOTL: dict[str, tuple[str, Mapping[str, str]]] = {
@@ -134,7 +140,7 @@ def _entry(name: str, given: dict[str, Any], folder: str, path: str) -> Entry:
     ranking = bool(given.get("ranking"))
     hub = next((given[k] for k in ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name") if given.get(k)), None)
     file = os.path.join(folder, given["file_name"]) if given.get("file_name") else None
-    other = {k: given[k] for k in ("subset", "split", "folder") if k in given}
+    other: dict[str, Any] = {k: given[k] for k in ("subset", "split", "folder") if k in given}
     if formatting not in ("alpaca", "sharegpt", "openai"):
         raise DataError(f"{path}: {name!r} has the formatting {formatting!r}, expected alpaca, sharegpt or openai.")
     found = _alpaca(columns, ranking) if formatting == "alpaca" else _sharegpt(columns, ranking, dict(given.get("tags") or {}), formatting)

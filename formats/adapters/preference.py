@@ -52,7 +52,9 @@ class Preference(Adapter):
     """A prompt with a chosen and a rejected answer."""
 
     name: ClassVar[str] = "preference"
-    summary: ClassVar[str] = "prompt, chosen, rejected: trl's explicit and implicit pairs, ShareGPT and Alpaca pairs, other sets by their fields"
+    summary: ClassVar[str] = (
+        "prompt, chosen, rejected: trl's explicit and implicit pairs, ShareGPT and Alpaca pairs, other sets by their fields"
+    )
     holds: ClassVar[frozenset[str]] = ALL_TURNS | {"tools", "plain", "candidates", "candidates.rank"}
     native: ClassVar[frozenset[str]] = frozenset({"prompt", "chosen", "rejected", "tools"})
 

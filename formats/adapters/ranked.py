@@ -26,7 +26,7 @@ from formats.adapters.adapter import (
 from formats.adapters.alpaca import ALPACA, read_prompt, write_prompt
 from formats.adapters.chatml import inline
 from formats.adapters.simple import read_side, write_side
-from formats.adapters.turns import OPENAI, read_turn, write_turn
+from formats.adapters.turns import OPENAI, write_turn
 from formats.records import Candidate, Message, Record
 
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
@@ -38,7 +38,9 @@ class Ranked(Adapter):
 
     name: ClassVar[str] = "ranked"
     summary: ClassVar[str] = "K ranked answers: NVIDIA context/completions/rank, Nectar prompt/answers"
-    holds: ClassVar[frozenset[str]] = ALL_TURNS | {f"candidates.{n}" for n in ("rank", "scores", "label", "model", "finish_reason", "extra")} | {"candidates"}
+    holds: ClassVar[frozenset[str]] = (
+        ALL_TURNS | {f"candidates.{n}" for n in ("rank", "scores", "label", "model", "finish_reason", "extra")} | {"candidates"}
+    )
     native: ClassVar[frozenset[str]] = frozenset({"context", "completions", "prompt", "answers"})
 
     def __init__(self, roles: Mapping[str, str] | None = None) -> None:
@@ -228,7 +230,9 @@ class AlpacaFarm(Adapter):
     name: ClassVar[str] = "alpaca_farm"
     summary: ClassVar[str] = "AlpacaFarm comparisons: output_1, output_2, preference"
     holds: ClassVar[frozenset[str]] = frozenset({"candidates", "candidates.rank", "candidates.model"})
-    native: ClassVar[frozenset[str]] = frozenset({"instruction", "input", "output_1", "output_2", "preference", "generator_1", "generator_2"})
+    native: ClassVar[frozenset[str]] = frozenset(
+        {"instruction", "input", "output_1", "output_2", "preference", "generator_1", "generator_2"}
+    )
 
     def read(self, row: Row) -> Record:
         kept: dict[str, Any] = {}

@@ -79,7 +79,14 @@ class Prompt(Adapter):
         return [side_fields(record, row, self, "prompt")]
 
     def evidence(self, row: Row) -> str | None:
-        if isinstance(row.get("prompt"), (str, list)) and not {"completion", "chosen", "rejected", "response", "answers", "completions"} & set(row):
+        if isinstance(row.get("prompt"), (str, list)) and not {
+            "completion",
+            "chosen",
+            "rejected",
+            "response",
+            "answers",
+            "completions",
+        } & set(row):
             return "a 'prompt' and no answer"
         return None
 
@@ -102,7 +109,7 @@ class PromptCompletion(Adapter):
         answer, also = read_side(row, key, "assistant", self.roles)
         if plain != also:
             raise Unreadable("mixed", f"'prompt' and {key!r} must both be text, or both be lists of turns")
-        kept = {} if key == "completion" else {"answer": key}
+        kept: dict[str, Any] = {} if key == "completion" else {"answer": key}
         tools = tools_text(row.pop("tools")) if row.get("tools") is not None else None
         if split_answer([*prompt, *answer])[1] != answer:
             kept["at"] = len(prompt)  # the completion holds calls of tools and their results, or the prompt ends with the assistant
@@ -126,7 +133,13 @@ class PromptCompletion(Adapter):
     def evidence(self, row: Row) -> str | None:
         key = next((k for k in self.answers if k in row), None)
         scored = {"helpfulness", "correctness", "coherence"} <= set(row)
-        if key and "prompt" in row and not scored and all(isinstance(row[k], (str, list)) for k in ("prompt", key)) and not isinstance(row.get("label"), bool):
+        if (
+            key
+            and "prompt" in row
+            and not scored
+            and all(isinstance(row[k], (str, list)) for k in ("prompt", key))
+            and not isinstance(row.get("label"), bool)
+        ):
             return f"a 'prompt' and a {key!r}"
         return None
 

@@ -72,7 +72,9 @@ class Oasst(Adapter):
             node, path = stack.pop()
             replies = _replies(node)
             if replies and _node(replies[0]).role == "assistant":
-                yield Record(list(path), [Candidate([_node(r)], rank=r["rank"] if isinstance(r.get("rank"), int) else None) for r in replies])
+                yield Record(
+                    list(path), [Candidate([_node(r)], rank=r["rank"] if isinstance(r.get("rank"), int) else None) for r in replies]
+                )
             stack += [(reply, [*path, _node(reply)]) for reply in reversed(replies)]
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
@@ -128,7 +130,9 @@ class Bfcl(Adapter):
             raise Unreadable("missing_field", f"'question' is {kind(turns)}, expected a list of lists of messages")
         messages = [read_turn(m, OPENAI) for turn in turns for m in turn]
         tools = tools_text(row.pop("function")) if row.get("function") is not None else None
-        return finish(Record(messages, tools=tools, meta=with_notes("bfcl", {"turns": [len(t) for t in turns]} if len(turns) != 1 else {})), row)
+        return finish(
+            Record(messages, tools=tools, meta=with_notes("bfcl", {"turns": [len(t) for t in turns]} if len(turns) != 1 else {})), row
+        )
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         if record.candidates or record.text is not None or any(m.role == "assistant" for m in record.messages):
@@ -150,7 +154,11 @@ class Bfcl(Adapter):
 
     def evidence(self, row: Row) -> str | None:
         found = row.get("question")
-        return "'question' is a list of lists of messages" if isinstance(found, list) and found and all(isinstance(t, list) for t in found) else None
+        return (
+            "'question' is a list of lists of messages"
+            if isinstance(found, list) and found and all(isinstance(t, list) for t in found)
+            else None
+        )
 
 
 class Segments(Adapter):
@@ -163,7 +171,9 @@ class Segments(Adapter):
 
     def read(self, row: Row) -> Record:
         found = row.pop("segments", None)
-        if not isinstance(found, list) or not all(isinstance(s, dict) and set(s) == {"label", "text"} and isinstance(s["text"], str) for s in found):
+        if not isinstance(found, list) or not all(
+            isinstance(s, dict) and set(s) == {"label", "text"} and isinstance(s["text"], str) for s in found
+        ):
             raise Unreadable("segments", f"'segments' is {kind(found)}, expected a list of {{label, text}}")
         messages = [Message("assistant" if s["label"] else "user", s["text"], loss=float(bool(s["label"]))) for s in found]
         return finish(Record(messages, plain=True), row)
@@ -212,7 +222,9 @@ class Task(Adapter):
             raise Unreadable("template", f"the template fails on this row: {error}") from None
         if not completion.strip():
             raise Unreadable("no_answer", "the completion template comes out empty")
-        record = Record([Message("user", prompt), Message("assistant", completion)], meta=with_notes("task", {"template": self.template or "custom"}))
+        record = Record(
+            [Message("user", prompt), Message("assistant", completion)], meta=with_notes("task", {"template": self.template or "custom"})
+        )
         return finish(record, row)
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
@@ -224,5 +236,3 @@ class Task(Adapter):
 
     def evidence(self, row: Row) -> str | None:
         return None  # needs a template, so it is never guessed
-
-

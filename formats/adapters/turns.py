@@ -15,7 +15,7 @@ import msgspec
 
 from formats.adapters.adapter import Unreadable, kind
 from formats.json_text import dumps, loads
-from formats.records import Message, Span, ToolCall
+from formats.records import Message, Span, ToolCall, is_plain
 from formats.roles import role_of
 
 
@@ -224,7 +224,7 @@ def write_turn(message: Message, spelling: Spelling) -> dict[str, Any]:
     """The turn dict of a message, in OpenAI's or ShareGPT's keys."""
     m = message
     role = spelling.names.get(m.role, m.role)
-    if m.reasoning is m.tool_calls is m.tool_call_id is m.name is m.loss is m.spans is m.parts is m.extra is None:
+    if is_plain(m):
         return {spelling.role: role, spelling.content: m.content}
     extra = dict(m.extra) if m.extra else {}
     spelt = dict(extra.pop("as", None) or {})
@@ -251,9 +251,17 @@ def write_turn(message: Message, spelling: Spelling) -> dict[str, Any]:
         turn["name"] = m.name
     if m.loss is not None:
         key = spelt.pop("loss", "loss_weight")
-        turn[key] = bool(m.loss) if key.startswith("train") and m.loss in (0, 1) else int(m.loss) if key == "weight" and m.loss.is_integer() else m.loss
+        turn[key] = (
+            bool(m.loss)
+            if key.startswith("train") and m.loss in (0, 1)
+            else int(m.loss)
+            if key == "weight" and m.loss.is_integer()
+            else m.loss
+        )
     if m.spans is not None:
-        turn["train_detail"] = [{"begin_offset": s.start, "end_offset": s.end - 1, "train": bool(s.loss) if s.loss in (0, 1) else s.loss} for s in m.spans]
+        turn["train_detail"] = [
+            {"begin_offset": s.start, "end_offset": s.end - 1, "train": bool(s.loss) if s.loss in (0, 1) else s.loss} for s in m.spans
+        ]
     turn.update(extra)
     if spelt:
         turn["as"] = spelt

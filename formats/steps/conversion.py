@@ -37,7 +37,7 @@ class Convert(Step):
 
     to: str = Field("messages", description="format that every record must fit")
     settings: Mapping[str, Any] = Field({}, description="settings of the format, such as pairs: all for preference")
-    policies: Policies = Field(Policies(), description="what to do with odd conversations")
+    policies: Policies = Field(default=Policies(), description="what to do with odd conversations")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -83,8 +83,9 @@ def _one(record: Record, target: Adapter, rules: Policies) -> tuple[Record, str 
     lost: set[str] = set()
     reason = None
     try:
-        record = rules.apply(record, odd)
-        lost = lost_fields(record, target.holds)
+        if not policies.is_usual(record):
+            record = rules.apply(record, odd)
+            lost = lost_fields(record, target.holds)
         target.write(record, lost)
     except Unholdable as error:
         reason, lost = f"convert.{error.reason}", set()
