@@ -31,11 +31,13 @@ RESOLVED = pa.schema(
 )
 
 
-def verdicts(edges: pa.Table, all_rows: bool) -> Iterator[pa.Table]:
+def verdicts(edges: pa.Table, keep: str | KeepBy, all_rows: bool) -> Iterator[pa.Table]:
     """Records of the documents that go, and with all_rows of those that stay for others too."""
     from curate.kernels.assignment import Piece, assign
 
     batches = [b for b in edges.to_batches() if len(b)]
+    if keep != "first":
+        batches += [b for b in _between_parts(batches, keep).to_batches() if len(b)]
 
     def pieces() -> Iterator[Piece]:
         for b in batches:
@@ -53,6 +55,36 @@ def verdicts(edges: pa.Table, all_rows: bool) -> Iterator[pa.Table]:
         size = found.size[block][named].astype(np.int64)
         size[gone] = found.size[np.searchsorted(found.rows, to)]
         yield _records(rows, gone, similarity, partner, size)
+
+
+def _between_parts(batches: list[pa.RecordBatch], keep: str | KeepBy) -> pa.Table:
+    """Edges between equal documents that were the strongest of different parts of a cut bucket.
+
+    Parts are led by the strongest document as the short claims have it (`survivors.claims`), which do not order equal ranks
+    by id. The leader is in every part, so it is equal to the exactly strongest one of each: that is what joins them.
+    """
+    from curate.kernels.unionfind import components
+
+    schema = batches[0].schema if batches else pa.schema([])
+    same = [b.filter(b.column("same")) for b in batches]
+    pairs = [np.stack([b.column(ROW).to_numpy(), b.column("to").to_numpy()], axis=1) for b in same]
+    distinct = np.unique(np.concatenate([np.zeros((0, 2), np.int64), *pairs]), axis=0)
+    weak, count = np.unique(distinct[:, 0], return_counts=True)
+    bridges = weak[count > 1]
+    if not len(bridges):
+        return pa.Table.from_batches([], schema)
+    found = pa.Table.from_batches([b.filter(pa.array(np.isin(b.column(ROW).to_numpy(), bridges))) for b in same], schema)
+    rows, component = components(found.column(ROW).to_numpy(), found.column("to").to_numpy())
+    tops = found.append_column("component", pa.array(component[np.searchsorted(rows, found.column("to").to_numpy())]))
+    claim = [
+        ("component", "ascending"),
+        *((("to", d) if c == ROW else ("partner", d) if c == "id" else (c, d)) for c, d in claim_order(keep)),
+    ]
+    tops = tops.take(pc.sort_indices(tops, sort_keys=claim)).combine_chunks()
+    _, first, place = np.unique(tops.column("component").to_numpy(), return_index=True, return_inverse=True)
+    best = tops.take(pa.array(first[place])).select(schema.names)
+    joined = best.set_column(0, schema.field(0), tops.column("to"))
+    return joined.filter(pc.not_equal(joined.column(ROW), joined.column("to"))).cast(schema)
 
 
 def _records(rows: npt.NDArray[np.int64], gone: npt.NDArray[np.bool_], similarity: npt.NDArray[np.float64], partner: pa.Array,
@@ -97,7 +129,7 @@ def transitive_verdicts(edges: pa.Table, keep: str | KeepBy, max_cluster: int, a
     members = size[2][size[1]]
     closed = np.isin(weak, nodes[members <= max_cluster])
     open_edges, edges = edges.filter(pa.array(~closed)), edges.filter(pa.array(closed))
-    yield from verdicts(open_edges, all_rows)
+    yield from verdicts(open_edges, keep, all_rows)
     chosen, figures = _closed(edges, keep, nodes, component, members)
     figures |= {
         "clusters_over_the_cap": len(np.unique(component[members > max_cluster])),

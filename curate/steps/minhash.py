@@ -225,7 +225,7 @@ class DedupMinhash(CorpusStep):
         annotate = self.mode == "annotate"
         if self.closure == "transitive":
             return transitive_verdicts(edges, self.keep, self.max_cluster, annotate)
-        return (self._estimated(records) for records in verdicts(edges, annotate))
+        return (self._estimated(records) for records in verdicts(edges, self.keep, annotate))
 
     def _estimated(self, records: pa.Table) -> pa.Table:
         """Without verification: a share p of equal bands is most likely at s = p^(1/rows)."""
