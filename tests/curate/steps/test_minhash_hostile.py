@@ -51,7 +51,7 @@ def test_a_template_that_makes_none_keeps_all_and_finds_the_copies_in_it(monkeyp
     n, copies = 3000, 200
     texts = template(n, words=200, own=40)
     rng = np.random.default_rng(5)
-    for i in range(copies):
+    for _ in range(copies):
         words = (texts[int(rng.integers(n))] or "").split()
         words[int(rng.integers(len(words)))] = "edited"
         texts.append(" ".join(words))
