@@ -10,7 +10,6 @@ of a byte are bounded.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,22 +18,41 @@ from numba import types
 
 from curate.kernels.compiled import kernel, leaf, ro, rw
 from curate.kernels.hashing import load64
+from curate.kernels.scan_tables import (
+    CARD,
+    CREDENTIALS,
+    DIGIT,
+    DOMAIN,
+    EMAIL,
+    HEX,
+    IBAN,
+    IP,
+    KEY,
+    LOCAL,
+    NATIONAL_ID,
+    NATIONAL_NUMBER,
+    NUMERIC,
+    PHONE,
+    SEED,
+    SSN,
+    TRIGGER,
+    WORD,
+    Hints,
+    classes,
+)  # fmt: skip
 from curate.kernels.strings import I64, U8
-
-KINDS = ("key", "email", "iban", "card", "ssn", "ip", "phone")  # a window's kind is an index into this
-KEY, EMAIL, IBAN, CARD, SSN, IP, PHONE = range(7)
-
-DIGIT, NUMERIC, HEX, LOCAL, DOMAIN, WORD, SEED, TRIGGER = (1 << i for i in range(8))
 
 LOCAL_BYTES = 128  # a local part has at most 64 code points of at most two bytes
 DOMAIN_BYTES = 2400  # nine labels of at most 64 code points of at most four bytes
+CREDENTIALS_BYTES = 256  # user name, colon, password
+PHONE_WORD_BYTES = 40
+TOKEN_BYTES = 24  # longer tokens of letters and digits are no identity number
 IBAN_BYTES = 70  # 34 characters, a separator after each but the last, and a look ahead
 KEY_BYTES = 20_000
 
-_DIGITS = b"0123456789"
-_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _u = np.uint64
 _BYTE = _u(255)
+_PHO, _TEL, _FAX, _CAL, _MOB, _CEL = (int.from_bytes(word, "big") for word in (b"pho", b"tel", b"fax", b"cal", b"mob", b"cel"))
 _AT, _COLON, _PLUS, _ZERO = 0x40, 0x3A, 0x2B, 0x30
 
 
@@ -45,57 +63,6 @@ class Windows(NamedTuple):
     start: I64  # i64[m], absolute byte positions in the data buffer
     end: I64  # i64[m]
     kind: U8  # u8[m], index into KINDS
-
-
-class Prefixes(NamedTuple):
-    """Literal beginnings of keys, looked for where their rarest byte stands. Sorted by that byte."""
-
-    text: U8  # u8, all of them back to back
-    first: I64  # i64[k+1], prefix j is text[first[j]:first[j+1]]
-    trigger: I64  # i64[k], position of the rarest byte within the prefix
-    by_byte: I64  # i64[257], prefixes whose trigger is byte b: by_byte[b] .. by_byte[b+1]
-    near: U8  # u8[768], bit t for trigger t: the byte itself, at 256 + what stands before it, at 512 + what stands before that
-
-
-def prefixes(pairs: tuple[tuple[bytes, int], ...]) -> Prefixes:
-    """Lay out (prefix, position of its trigger byte) for the kernel."""
-    ordered = sorted(pairs, key=lambda p: (p[0][p[1]], p[0]))
-    first = np.cumsum([0, *(len(p) for p, _ in ordered)], dtype=np.int64)
-    trigger = np.array([at for _, at in ordered], np.int64)
-    counts = np.bincount([p[at] for p, at in ordered], minlength=256)
-    by_byte = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Prefixes(np.frombuffer(b"".join(p for p, _ in ordered), np.uint8), first, trigger, by_byte, _near(ordered))
-
-
-def _near(pairs: list[tuple[bytes, int]]) -> U8:
-    """`Prefixes.near`: at most eight different triggers, none at the start of its prefix."""
-    slots = {byte: 1 << t for t, byte in enumerate(sorted({p[at] for p, at in pairs}))}
-    near = np.zeros((3, 256), np.uint8)
-    for prefix, at in pairs:
-        bit = slots[prefix[at]]
-        near[0, prefix[at]] |= bit
-        near[1, prefix[at - 1]] |= bit
-        near[2, prefix[at - 2] if at > 1 else slice(None)] |= bit
-    return near.ravel()
-
-
-@cache
-def classes() -> U8:
-    """Classes of every byte, without the triggers of keys: u8[256]."""
-    table = np.zeros(256, np.uint8)
-
-    def mark(members: bytes, bit: int) -> None:
-        table[list(members)] |= bit
-
-    mark(_DIGITS, DIGIT | SEED)
-    # Separators of numbers: ASCII, no-break spaces (C2 A0, E2 80 AF), dashes (E2 80 90 .. 95).
-    mark(_DIGITS + b" ().+-/" + b"\xc2\xa0\xe2\x80\xaf\x90\x91\x92\x93\x94\x95", NUMERIC)
-    mark(_DIGITS + b"abcdefABCDEF:.", HEX)
-    mark(_DIGITS + _LETTERS + b"_.%+&~'-" + bytes(range(0x80, 0xC0)) + bytes(range(0xC3, 0xD5)), LOCAL)
-    mark(_DIGITS + _LETTERS + b".-" + bytes(range(0x80, 0x100)), DOMAIN)
-    mark(_DIGITS + _LETTERS + b"_", WORD)
-    mark(b"@:", SEED)
-    return table
 
 
 @leaf
@@ -131,7 +98,7 @@ def _card_groups(g1, g2, g3):  # type: ignore[no-untyped-def]
 
 @leaf
 def _numeric(data, cls, s, e, i):  # type: ignore[no-untyped-def]
-    """Measure the run of digits and separators at i: (end, a card's groups?, an SSN's 3-2-4 groups?, a phone number's start?)."""
+    """Measure the run of digits and separators at i: (end, a card's groups?, an SSN's 3-2-4 groups?, digits, a group with a leading 0?, a +?)."""
     plus = (i > s and data[i - 1] == _PLUS) or (i > s + 1 and data[i - 2] == _PLUS)
     lead = False
     card = ssn = False
@@ -154,7 +121,7 @@ def _numeric(data, cls, s, e, i):  # type: ignore[no-untyped-def]
         z += 1
     card |= _card_groups(g1, g2, g3)
     ssn |= g1 == 3 and g2 == 2 and g3 == 4
-    return z, card, ssn, digits >= 10 or (digits >= 9 and lead) or (digits >= 7 and plus)
+    return z, card, ssn, digits, lead, plus
 
 
 @leaf
@@ -164,19 +131,121 @@ def _address(data, cls, low, e, i):  # type: ignore[no-untyped-def]
     while a > low and cls[data[a - 1]] & HEX:
         a -= 1
     z = a
-    dots = colons = digits = 0
+    colons = digits = 0
+    group = quad = most = 0  # digits since the last separator (9: or a letter), groups of one to three joined by dots
     double = False
     while z < e and cls[data[z]] & HEX:
         b = data[z]
-        if b == _COLON:
+        if cls[b] & DIGIT:
+            digits += 1
+            group += 1
+        elif b == 0x2E:
+            quad = quad + 1 if 0 < group <= 3 else 0
+            group = 0
+            most = max(most, quad)
+        elif b == _COLON:
+            most = max(most, quad + 1 if 0 < group <= 3 else 0)
+            quad = group = 0
             colons += 1
             double |= z > a and data[z - 1] == _COLON
-        elif b == 0x2E:
-            dots += 1
-        elif cls[b] & DIGIT:
-            digits += 1
+        else:
+            group = 9
         z += 1
-    return a, z, digits > 0 and ((dots >= 3 and digits >= 4) or colons >= 6 or (double and colons >= 2))
+    most = max(most, quad + 1 if 0 < group <= 3 else quad)
+    return a, z, digits > 0 and (most >= 4 or colons >= 6 or (double and colons >= 2))
+
+
+@leaf
+def _credentials(data, s, i):  # type: ignore[no-untyped-def]
+    """Where `user:password` before the @ at i begins, after `://`; -1 where there is none."""
+    colon = False
+    k = i - 1
+    while k >= s and i - k <= CREDENTIALS_BYTES:
+        b = data[k]
+        if b == 0x2F:
+            return k + 1 if colon and k >= s + 2 and data[k - 1] == 0x2F and data[k - 2] == _COLON else -1
+        if b <= 0x20 or b == _AT or b == 0x3C or b == 0x3E:
+            return -1
+        colon = colon or b == _COLON
+        k -= 1
+    return -1
+
+
+@leaf
+def _token(data, cls, low, e, i, shapes):  # type: ignore[no-untyped-def]
+    """Measure the token of letters and digits around the digit at i: (start, end, may it be an identity number?).
+
+    Two groups count too where one of `-`, `+` stands between them: 131052-308T, X-1234567-L.
+    """
+    a = i
+    while a > low and i - a < TOKEN_BYTES and (_capital_or_digit(cls, data[a - 1]) or _joins(cls, data, low, e, a - 1)):
+        a -= 1
+    code = _u(0)
+    kind, size, z = -1, 0, a
+    while z < e and z - a < TOKEN_BYTES + 8:
+        b = data[z]
+        if not _capital_or_digit(cls, b):
+            if _joins(cls, data, low, e, z):
+                z += 1
+                continue
+            break
+        now = 1 if cls[b] & DIGIT else 0
+        if now != kind:
+            if kind >= 0:
+                code = (code << _u(6)) | _u(32 * kind + min(size, 31))
+            kind, size = now, 0
+        size += 1
+        z += 1
+    code = (code << _u(6)) | _u(32 * max(kind, 0) + min(size, 31))
+    for j in range(shapes.size):
+        if shapes[j] == code:
+            return a, z, True
+    return a, z, False
+
+
+@leaf
+def _capital_or_digit(cls, b):  # type: ignore[no-untyped-def]
+    return 65 <= b <= 90 or (cls[b] & DIGIT) != 0
+
+
+@leaf
+def _joins(cls, data, low, e, i):  # type: ignore[no-untyped-def]
+    """Whether the byte at i joins two parts of one identity number."""
+    b = data[i]
+    return (b == 0x2D or b == _PLUS) and low < i < e - 1 and _capital_or_digit(cls, data[i - 1]) and _capital_or_digit(cls, data[i + 1])
+
+
+@leaf
+def _beside_capital(data, s, e, i, z):  # type: ignore[no-untyped-def]
+    """Whether a capital stands right beside the digits data[i:z], or behind them after a dash."""
+    if i > s and (65 <= data[i - 1] <= 90 or (i > s + 1 and data[i - 1] == 0x2D and 65 <= data[i - 2] <= 90)):
+        return True
+    return z < e and (65 <= data[z] <= 90 or (z + 1 < e and data[z] == 0x2D and 65 <= data[z + 1] <= 90))
+
+
+@leaf
+def _after_phone_word(data, s, i):  # type: ignore[no-untyped-def]
+    """Whether three letters of a word for telephones stand in the 40 bytes before i: a look before the pattern's own."""
+    for k in range(max(s, i - PHONE_WORD_BYTES), i - 2):
+        code = ((np.int64(data[k]) | 32) << 16) | ((np.int64(data[k + 1]) | 32) << 8) | (np.int64(data[k + 2]) | 32)
+        if code in (_PHO, _TEL, _FAX, _CAL, _MOB, _CEL):
+            return True
+    return False
+
+
+@leaf
+def _in_pairs(data, cls, s, e, i):  # type: ignore[no-untyped-def]
+    """Whether two capitals, a space, and digits in pairs stand around the digit at i: a British number written apart."""
+    return (
+        i >= s + 3
+        and i + 3 < e
+        and data[i - 1] == 0x20
+        and 65 <= data[i - 2] <= 90
+        and 65 <= data[i - 3] <= 90
+        and (cls[data[i + 1]] & DIGIT) != 0
+        and data[i + 2] == 0x20
+        and (cls[data[i + 3]] & DIGIT) != 0
+    )
 
 
 @leaf
@@ -185,17 +254,19 @@ def _beside_at(cls, before, after):  # type: ignore[no-untyped-def]
 
 
 @leaf
-def _upper(b):  # type: ignore[no-untyped-def]
-    return 65 <= b <= 90
+def _is_country(countries, first, second):  # type: ignore[no-untyped-def]
+    """Whether two letters, in any case, are a country with IBANs."""
+    a, b = (first | 32) - 97, (second | 32) - 97
+    return 0 <= a < 26 and 0 <= b < 26 and first >= 65 and second >= 65 and countries[26 * a + b] != 0
 
 
 @leaf
 def _is_long_iban(data, cls, e, i):  # type: ignore[no-untyped-def]
-    """Whether eleven capitals and digits follow from i on, a space or a dash before each allowed."""
+    """Whether eleven letters and digits follow from i on, a space or a dash before each allowed."""
     for _ in range(11):
         if i < e and (data[i] == 0x20 or data[i] == 0x2D):
             i += 1
-        if i >= e or not (_upper(data[i]) or cls[data[i]] & DIGIT):
+        if i >= e or not cls[data[i]] & WORD or data[i] == 0x5F:
             return False
         i += 1
     return True
@@ -204,22 +275,22 @@ def _is_long_iban(data, cls, e, i):  # type: ignore[no-untyped-def]
 @kernel(
     types.int64(
         ro(types.uint8), ro(types.int64), ro(types.uint8), types.int64,
-        ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64), ro(types.uint8),
+        ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64), ro(types.uint16), ro(types.uint8), ro(types.uint64),
         rw(types.int32), rw(types.int64), rw(types.int64), rw(types.uint8),
     ),
     allocates=False,
 )  # fmt: skip
-def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, doc, start, end, kind):  # type: ignore[no-untyped-def]
+def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, countries, shapes, doc, start, end, kind):  # type: ignore[no-untyped-def]
     """Write the windows of every document; return how many there are, which may be more than there was room for.
 
     wanted: bit k for each kind k. cls: as `classes`, with TRIGGER and SEED where `by_byte` has prefixes.
     """
     n = 0
-    numbers = wanted & ((1 << CARD) | (1 << SSN) | (1 << PHONE))
+    numbers = wanted & ((1 << CARD) | (1 << SSN) | (1 << PHONE) | (1 << NATIONAL_ID))
     for d in range(offsets.size - 1):
         s = offsets[d]
         e = offsets[d + 1]
-        past_number = past_address = past_email = s
+        past_number = past_address = past_email = past_token = s
         last_email = -1
         i = s - 1
         while True:
@@ -230,27 +301,47 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, doc, 
             c = cls[b]
             if c & DIGIT:
                 if numbers and i >= past_number:
-                    z, card, ssn, phone = _numeric(data, cls, s, e, i)
+                    z, card, ssn, digits, lead, plus = _numeric(data, cls, s, e, i)
                     a = max(past_number, i - 2)
                     if ssn and wanted & (1 << SSN):
                         n = _emit(doc, start, end, kind, n, d, a, z, SSN)
                     if card and wanted & (1 << CARD):
                         n = _emit(doc, start, end, kind, n, d, a, z, CARD)
-                    if phone and wanted & (1 << PHONE):
+                    if digits >= 9 and wanted & (1 << NATIONAL_NUMBER):
+                        n = _emit(doc, start, end, kind, n, d, a, z, NATIONAL_NUMBER)
+                    if (
+                        digits >= 7
+                        and wanted & (1 << PHONE)
+                        and (digits >= 10 or (digits == 9 and lead) or plus or _after_phone_word(data, s, i))
+                    ):
                         n = _emit(doc, start, end, kind, n, d, a, z, PHONE)
                     past_number = z
+                if wanted & (1 << NATIONAL_ID) and i >= past_token:
+                    z = i + 1
+                    while z < e and cls[data[z]] & DIGIT:
+                        z += 1
+                    if _beside_capital(data, s, e, i, z):
+                        a, z, found = _token(data, cls, past_token, e, i, shapes)
+                        if found:
+                            n = _emit(doc, start, end, kind, n, d, a, z, NATIONAL_ID)
+                        past_token = z
+                    elif _in_pairs(data, cls, s, e, i):
+                        n = _emit(doc, start, end, kind, n, d, i - 3, min(e, i + 10), NATIONAL_ID)
                 if (
                     wanted & (1 << IBAN)
                     and i >= s + 2
                     and i + 1 < e
                     and cls[data[i + 1]] & DIGIT
-                    and _upper(data[i - 1])
-                    and _upper(data[i - 2])
+                    and _is_country(countries, np.int64(data[i - 2]), np.int64(data[i - 1]))
                     and (i == s + 2 or not cls[data[i - 3]] & WORD)
                     and _is_long_iban(data, cls, e, i + 2)
                 ):
                     n = _emit(doc, start, end, kind, n, d, i - 2, min(e, i - 2 + IBAN_BYTES), IBAN)
-            elif b == _AT and wanted & (1 << EMAIL) and s < i < e - 1 and _beside_at(cls, data[i - 1], data[i + 1]):
+            elif b == _AT and wanted & (1 << CREDENTIALS):
+                a = _credentials(data, s, i)
+                if a >= 0:
+                    n = _emit(doc, start, end, kind, n, d, a, i, CREDENTIALS)
+            if b == _AT and wanted & (1 << EMAIL) and s < i < e - 1 and _beside_at(cls, data[i - 1], data[i + 1]):
                 a = i
                 while a > s and i - a < LOCAL_BYTES and cls[data[a - 1]] & LOCAL:
                     a -= 1
@@ -287,7 +378,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, doc, 
     return n
 
 
-def windows(data: U8, offsets: I64, wanted: int, keys: Prefixes) -> Windows:
+def windows(data: U8, offsets: I64, wanted: int, known: Hints) -> Windows:
     """Find the windows of every document.
 
     data: u8[nbytes] and offsets: i64[n+1], as `curate.kernels.strings.views` gives them; wanted: bit k for kind k.
@@ -295,11 +386,11 @@ def windows(data: U8, offsets: I64, wanted: int, keys: Prefixes) -> Windows:
     table = classes()
     if wanted & (1 << KEY):
         table = table.copy()
-        table[np.flatnonzero(np.diff(keys.by_byte))] |= SEED | TRIGGER
+        table[np.flatnonzero(np.diff(known.keys.by_byte))] |= SEED | TRIGGER
     size = 1024 + int(offsets[-1] - offsets[0]) // 256
     while True:
         out = Windows(np.empty(size, np.int32), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8))
-        found = _scan(data, offsets, table, wanted, *keys, *out)
+        found = _scan(data, offsets, table, wanted, *known.keys, known.countries, known.shapes, *out)
         if found <= size:
             return Windows(out.doc[:found], out.start[:found], out.end[:found], out.kind[:found])
         size = found

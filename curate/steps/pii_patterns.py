@@ -1,27 +1,25 @@
-"""What counts as an e-mail address, an IP address, a payment card, an IBAN, a US social security number or a key.
+"""What a type of personal data is, and three of them: e-mail addresses, IP addresses, URLs with credentials.
 
 Each type is a pattern over UTF-8 bytes and a check of what matched. Every repetition is bounded, so that time is linear
 on hostile text and a match fits into the window that `curate.kernels.scan` finds for it. After a match that fails its
-check, the search goes on one byte after its start.
+check, the search goes on one byte after its start. A check may look at the text around a match (a version number is no
+IP address), never at tags such as `<IP>`, so that a second run does not see other things than the first.
 
 What the patterns do not find: addresses written as "name at example dot com", quoted local parts, e-mail domains given
-as numbers, numbers spelt in words or with digits other than ASCII's, cards grouped in another way than printed on cards,
-social security numbers without separators, keys without a known prefix. Phone numbers are in `pii_phones`.
+as numbers, numbers spelt in words or with digits other than ASCII's.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from curate.kernels.scan import KINDS, prefixes
-
 Match = re.Match[bytes]
 Document = memoryview  # the bytes of one document
+Span = tuple[int, int]
+SpanOf = Callable[[Document, Match], Span | None]  # what of a match is personal data; None: nothing
 
 
 class PiiType(NamedTuple):
@@ -29,24 +27,29 @@ class PiiType(NamedTuple):
 
     name: str
     pattern: re.Pattern[bytes]
-    end_of: Callable[[Document, Match], int]  # where the accepted match ends; -1: it is none
+    span_of: SpanOf
     score: float  # how far pattern and check alone tell the type from look-alikes; Presidio's figures where it has one
 
 
-STARTS_WINDOW = frozenset({"key", "iban"})  # a window of these begins where a match must begin, and windows may overlap
+STARTS_WINDOW = frozenset({"key", "iban", "credentials"})  # a window of these begins where a match must begin
 
 
-def search(kind: PiiType, text: Document, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of each find that begins in text[start:end], left to right, without overlaps."""
+def search(kind: PiiType, text: Document, start: int, end: int) -> Iterator[Span]:
+    """Yield (start, end) of each find whose match begins in text[start:end], left to right, without overlaps."""
     stop = min(end + 2, len(text))  # patterns look ahead by two bytes
     at = start
     while match := kind.pattern.search(text, at, stop):
-        past = kind.end_of(text, match)
-        if past < 0:
+        span = kind.span_of(text, match)
+        if span is None:
             at = match.start() + 1
         else:
-            yield match.start(), past
-            at = past
+            yield span
+            at = span[1]
+
+
+def before(text: Document, at: int, size: int) -> bytes:
+    """The `size` bytes before a place, in lower case."""
+    return bytes(text[max(0, at - size) : at]).lower()
 
 
 # e-mail -------------------------------------------------------------------------------------------------------------
@@ -67,8 +70,14 @@ _EMAIL = re.compile(
 _FILE_NAME = re.compile(rb"\.(?:png|jpe?g|gif|svg|webp|avif|ico|css|html?|php)\Z", re.IGNORECASE)
 
 
-def _email_end(text: Document, match: Match) -> int:
-    return -1 if _FILE_NAME.search(match.group()) else match.end()
+# In `ssh://git@host` and `https://user:password@host` a user of a machine stands before the @.
+_USER_OF_URL = re.compile(rb"://[^\x00-\x20/@<>]{0,96}\Z")
+
+
+def _email(text: Document, match: Match) -> Span | None:
+    if _FILE_NAME.search(match.group()) or _USER_OF_URL.search(text[max(0, match.start() - 100) : match.start()]):
+        return None
+    return match.span()
 
 
 # IP addresses -------------------------------------------------------------------------------------------------------
@@ -77,170 +86,103 @@ _IP = re.compile(
     rb"(?:(?<![0-9A-Za-z_.:])|(?<=[Pp]v6:)|(?<=[G-Zg-z]:))(?:[0-9A-Fa-f]{1,4}:|:(?=:))[0-9A-Fa-f:]{1,40}(?:(?<=:)" + _V4 + rb"|(?<=[0-9A-Fa-f]))(?![0-9A-Za-z_]|[:.][0-9A-Fa-f:])"
     + rb"|(?<![0-9A-Za-z_.])" + _V4 + rb"(?![0-9A-Za-z_]|\.[0-9])"
 )  # fmt: skip
+# Four numbers with dots are an address, the number of a section or of a version. Which, their size and neighbours tell.
+_VERSION_WORD = re.compile(rb"(?:version|ver|release|firmware|build|v|rev|revision)[ .:=_-]{0,3}\Z")
+_NUMBER_OF = re.compile(
+    rb"(?:[a-z\x80-\xff]{1,9}\.\s{1,3}|[a-z0-9]-|[a-z\\]/|\\|(?:section|chapter|article|part|clause|paragraph|table|figure|absatz|abschnitt|nummer|ziffer"
+    rb"|unterabschnitt|artikel|#)\s{1,3}|(?:^|\n)[^0-9a-z\n\"'`{(=]{0,16})\Z"
+)
+_NETWORK_WORD = re.compile(
+    rb"(?<![<a-z])(?:ip|ips|ipv4|ipaddr\w{0,6}|addr\w{0,6}|hosts?|hostname|localhost|servers?|ping|dns|subnets?|gateway|netmask|proxy|ssh|telnet|port|bind|listen\w{0,3}"
+    rb"|route|nameserver|resolver|dhcp|vpn|lan|wan|tcp|udp|http|ftp|login|logged|connect\w{0,3}|inet|icmp\w{0,4}|network|src|dst)(?![a-z])|//\Z|@\Z"
+)
+_PORT_OR_MASK = re.compile(rb":[0-9]{2,5}(?![0-9])|/[1-3]?[0-9](?![0-9.])")
+_PUBLIC_RESOLVERS = frozenset({b"8.8.8.8", b"8.8.4.4", b"9.9.9.9"})
+_NETWORK_BYTES = 48
+_LARGE, _MEDIUM = 100, 32  # an outline or a version seldom has a number of this size
 
 
-def ip_check(public_only: bool) -> Callable[[Document, Match], int]:
+def _is_dotted_number(text: Document, match: Match, octets: list[int]) -> bool:
+    """Whether four numbers with dots are rather a section or a version than an address."""
+    near = before(text, match.start(), _NETWORK_BYTES)
+    if _VERSION_WORD.search(near):
+        return True
+    if max(octets) >= _LARGE and octets[0]:
+        return False
+    after = _PORT_OR_MASK.match(text, match.end(), match.end() + 8)
+    private = octets[0] == 10 and 0 in octets[1:3]  # sections count from one
+    if after or _NETWORK_WORD.search(near) or not any(octets) or private or match.group() in _PUBLIC_RESOLVERS:
+        return False
+    return max(octets) < _MEDIUM or not octets[0] or _NUMBER_OF.search(near) is not None
+
+
+def ip_check(public_only: bool) -> SpanOf:
     """Return the check of IP addresses; public_only leaves out private, reserved and documentation ranges.
 
-    With public_only the v4 rule is datatrove's (`ipaddress.is_global`), but with word boundaries. Version 6 is accepted in
-    full or with `::` and, because `1::2` is a slice and `a::b` a name in programs, only with a digit and either three
-    groups or one group of three digits or more.
+    With public_only the v4 rule is datatrove's (`ipaddress.is_global`), but with word boundaries and without the numbers
+    of sections and versions: four numbers below 32 need a word such as "host" or "ping" before them, a port or a mask
+    behind (10.0.x.x and the public resolvers need none); larger ones below 100 must not stand where an outline number does. Version 6 is accepted in full or with `::`
+    and, because `1::2` is a slice and `a::b` a name in programs, only with a digit and either three groups or one group
+    of three digits or more.
     """
 
-    def end_of(text: Document, match: Match) -> int:
+    def span_of(text: Document, match: Match) -> Span | None:
         found = match.group()
         if b":" in found:
             groups = [g for g in found.split(b":") if g]
             if b"::" in found and len(groups) < 3 and (len(groups) < 2 or max(map(len, groups)) < 3):
-                return -1
+                return None
             if not any(48 <= b < 58 for b in found):
-                return -1
+                return None
+        elif _is_dotted_number(text, match, [int(o) for o in found.split(b".")]):
+            return None
         try:
             address = ipaddress.ip_address(found.decode("ascii"))
         except ValueError:
-            return -1
-        return -1 if public_only and not address.is_global else match.end()
+            return None
+        return None if public_only and not address.is_global else match.span()
 
-    return end_of
+    return span_of
 
 
-# payment cards ------------------------------------------------------------------------------------------------------
-# 12 to 19 digits in one run, or grouped 4-4-4-4, 4-4-4-4-3, 4-6-5 or 4-6-4 by one separator.
-_CARD = re.compile(
-    rb"(?<![0-9A-Za-z_.+-])(?:[1-6][0-9]{11,18}|[1-6][0-9]{3}([ -])(?:[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?|[0-9]{6}\1[0-9]{4,5}))"
-    rb"(?![0-9A-Za-z_]|[.-][0-9])"
+# credentials in URLs ------------------------------------------------------------------------------------------------
+# `user:password` between `://` and `@`; the host stays. Not: templates (`${USER}:${PASSWORD}`), and words that stand in
+# manuals for a password.
+_CREDENTIALS = re.compile(rb"(?<=://)([^\x00-\x20/:@<>\"'\x7f]{0,96}):([^\x00-\x20/@<>\"'\x7f]{1,128})(?=@[A-Za-z0-9\[\x80-\xff$%{])")
+_TEMPLATE = re.compile(rb"[${}%\[\]()|`\\]|\.\.\.|example|x{3}|\*{3}", re.IGNORECASE)
+_WORDS_FOR_PASSWORD = frozenset(
+    b"password passwd pass passwort motdepasse contrasena contrasenya senha pwd secret token mypassword mypass yourpassword userpassword "
+    b"dbpassword apikey accesstoken authtoken port pw user username changeme".split()
 )
-# Number ranges of issuers and how many digits their cards have (a little wider than the registry for JCB): Visa, Mastercard, American Express, Diners, JCB, Mir,
-# Discover and UnionPay, Maestro.
-_ISSUER = re.compile(
-    rb"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|(?:5[1-5]|2[3-6])[0-9]{14}|22(?:2[1-9]|[3-9][0-9])[0-9]{12}|27[01][0-9]{13}|2720[0-9]{12}"
-    rb"|3[47][0-9]{13}|3(?:0[0-59]|[689][0-9])[0-9]{11}|35[0-9]{14,17}|(?:2131|1800)[0-9]{11}|220[0-4][0-9]{12,15}"
-    rb"|(?:6011|62[0-9]{2}|64[4-9][0-9]|65[0-9]{2})[0-9]{12,15}|(?:50|5[6-8]|6[0-9])[0-9]{10,17}"
-)
-_DOUBLED = bytes((2 * d if d < 5 else 2 * d - 9) for d in range(10))
 
 
-def luhn(digits: bytes) -> bool:
-    """Whether the last digit is the check digit of ISO/IEC 7812-1, annex B."""
-    values = digits.translate(bytes((b - 48) % 256 for b in range(256)))
-    return (sum(values[-1::-2]) + sum(_DOUBLED[v] for v in values[-2::-2])) % 10 == 0
-
-
-def _card_end(text: Document, match: Match) -> int:
-    digits = match.group().translate(None, b" -")
-    return match.end() if _ISSUER.fullmatch(digits) and luhn(digits) else -1
-
-
-# IBAN ---------------------------------------------------------------------------------------------------------------
-_IBAN = re.compile(rb"(?<![0-9A-Za-z_])[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}")
-# Length by country, from the registry of ISO 13616 (release 99).
-_IBAN_LENGTHS = (
-    "NO15 BE16 DK18 FI18 FK18 FO18 GL18 NL18 SD18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 MN20 XK20 CH21 CR21 HR21 LI21 LV21 "
-    "BG22 BH22 DE22 GB22 GE22 IE22 ME22 RS22 VA22 AE23 GI23 IL23 IQ23 OM23 SO23 TL23 AD24 CZ24 ES24 MD24 PK24 RO24 SA24 SE24 "
-    "SK24 TN24 VG24 LY25 PT25 ST25 IS26 TR26 BI27 DJ27 FR27 GR27 IT27 MC27 MR27 SM27 AL28 AZ28 BY28 CY28 DO28 GT28 HN28 HU28 "
-    "LB28 NI28 PL28 SV28 BR29 EG29 PS29 QA29 UA29 JO30 KW30 MU30 YE30 MT31 SC31 LC32 RU33"
-)
-IBAN_LENGTH = {entry[:2].encode(): int(entry[2:]) for entry in _IBAN_LENGTHS.split()}
-_IBAN_VALUE = {b: str(b - 48 if b < 58 else b - 55) for b in b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-
-
-def mod97(iban: bytes) -> bool:
-    """Whether an IBAN without separators has the right check digits (ISO 7064, mod 97-10)."""
-    return int("".join(_IBAN_VALUE[b] for b in iban[4:] + iban[:4])) % 97 == 1
-
-
-def _iban_end(text: Document, match: Match) -> int:
-    """End of the IBAN of its country's length that the match begins with; words in capitals may follow it."""
-    found = match.group()
-    length = IBAN_LENGTH.get(found[:2], 0)
-    if not length:
-        return -1
-    separator = found[4:5] if found[4:5] in (b" ", b"-") else b""
-    size = length + (length - 1) // 4 if separator else length
-    groups = found[:size].split(separator) if separator else [found[:size]]
-    if separator and any(len(g) != 4 for g in groups[:-1]):
-        return -1
-    iban = b"".join(groups)
-    past = match.start() + size
-    if len(iban) != length or not iban.isalnum() or (past < len(text) and _is_word(text[past])) or not mod97(iban):
-        return -1
-    return past
-
-
-def _is_word(byte: int) -> bool:
-    return chr(byte).isalnum() if byte < 128 else False
-
-
-# social security numbers --------------------------------------------------------------------------------------------
-# Issued ranges: not 000, 666 or 9xx, no group of zeros (20 CFR 422.103; Social Security Administration, randomisation).
-_SSN_AREA = rb"(?!000|666|9)[0-9]{3}"
-_SSN = re.compile(
-    rb"(?<![0-9A-Za-z_.+-])(?:" + _SSN_AREA + rb"-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![0-9A-Za-z_]|[.-][0-9])"
-    rb"|(?<![0-9] )" + _SSN_AREA + rb" (?!00)[0-9]{2} (?!0000)[0-9]{4}(?![0-9A-Za-z_]|[ .-][0-9]))"
-)  # fmt: skip
-
-
-def _whole(text: Document, match: Match) -> int:
-    return match.end()
-
-
-# keys ---------------------------------------------------------------------------------------------------------------
-_W = rb"[A-Za-z0-9_-]"
-_KEY = re.compile(
-    rb"(?<![A-Za-z0-9_-])(?:"
-    rb"(?:AKIA|ASIA)[A-Z0-9]{16}"  # AWS
-    rb"|gh[pousr]_[A-Za-z0-9]{36,251}+|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}|glpat-" + _W + rb"{20,64}+"
-    rb"|sk-" + _W + rb"{20,250}+"  # OpenAI, Anthropic and others
-    rb"|[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}+"  # Stripe
-    rb"|AIza" + _W + rb"{35}|GOCSPX-" + _W + rb"{28}"  # Google
-    rb"|xox[abeoprs]-[A-Za-z0-9-]{10,250}+|xapp-[A-Za-z0-9-]{10,250}+"  # Slack
-    rb"|hf_[A-Za-z0-9]{30,64}+|npm_[A-Za-z0-9]{36}|SG\." + _W + rb"{22}\." + _W + rb"{43}"
-    rb"|eyJ" + _W + rb"{8,2000}+\.eyJ" + _W + rb"{8,8000}+\." + _W + rb"{16,2000}+"  # JSON web token, signed
-    rb")(?![A-Za-z0-9_])"
-    rb"|(?<![A-Za-z0-9_])-----BEGIN (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){1,16384}+"
-    rb"-----END (?:[A-Z0-9]{1,16} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-)  # fmt: skip
-_ALL_PREFIXES = (
-    (b"AKIA", 2), (b"ASIA", 2), (b"AIza", 2), (b"eyJ", 2), (b"SG.", 1), (b"-----BEGIN", 5),
-    *((p, len(p) - 1) for p in (b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_")),
-    *((p, len(p) - 1) for p in (b"hf_", b"npm_", b"glpat-", b"sk-", b"GOCSPX-", b"xapp-")),
-    *((b"xox%c-" % c, 4) for c in b"abeoprs"),
-)  # fmt: skip
-KEY_PREFIXES = prefixes(_ALL_PREFIXES)
-_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/=]{32}")
-_LONG_RUN = re.compile(rb"[A-Za-z0-9]{16}")
-_HEAD = re.compile(rb"[A-Za-z]+[-_]|AKIA|ASIA|AIza")
-MIN_KEY_ENTROPY = 2.5  # bits a character: 'xxxxxxxx' has 0, 16 random letters and digits about 3.7
-
-
-def entropy(text: bytes) -> float:
-    """Bits per byte of the distribution of bytes in `text`."""
-    return -sum(c / len(text) * math.log2(c / len(text)) for c in Counter(text).values())
-
-
-def _key_end(text: Document, match: Match) -> int:
-    """Refuse placeholders (`sk-xxxxxxxx...`, `BEGIN PRIVATE KEY ... END`) and style names (`sk-folding-cube-...`)."""
-    found = match.group()
-    if found.startswith(b"-----"):
-        return match.end() if _BASE64_RUN.search(found) else -1
-    if found.startswith(b"sk-") and not (_LONG_RUN.search(found) and any(48 <= b < 58 for b in found)):
-        return -1
-    head = _HEAD.match(found)
-    return match.end() if entropy(found[head.end() :] if head else found) >= MIN_KEY_ENTROPY else -1
+def _credentials(text: Document, match: Match) -> Span | None:
+    password = match.group(2)
+    plain = bytes(b for b in password.lower() if 97 <= b <= 122 or 48 <= b < 58 or b >= 128)
+    if not plain or plain in _WORDS_FOR_PASSWORD or _TEMPLATE.search(match.group()):
+        return None
+    return match.span()
 
 
 def pii_types(regions: tuple[str, ...], public_ips_only: bool) -> dict[str, PiiType]:
-    """All types by name, in order of priority: where two finds overlap, the earlier type wins."""
-    from curate.steps.pii_phones import PHONE, phone_check
+    """All kinds by name, in order of priority: where two finds overlap, the earlier one wins."""
+    from curate.kernels.scan_tables import KINDS
+    from curate.steps.pii_ids import NUMBER_PATTERN, TOKEN_PATTERN, national_number, national_token
+    from curate.steps.pii_numbers import CARD_PATTERN, IBAN_PATTERN, SSN_PATTERN, card, iban, ssn
+    from curate.steps.pii_phones import PHONE_PATTERN, phone_check
+    from curate.steps.pii_secrets import KEY_PATTERN, key
 
     table = (
-        PiiType("key", _KEY, _key_end, 1.0),
-        PiiType("email", _EMAIL, _email_end, 1.0),
-        PiiType("iban", _IBAN, _iban_end, 1.0),
-        PiiType("card", _CARD, _card_end, 1.0),
-        PiiType("ssn", _SSN, _whole, 0.5),
+        PiiType("key", KEY_PATTERN, key, 1.0),
+        PiiType("credentials", _CREDENTIALS, _credentials, 0.9),
+        PiiType("email", _EMAIL, _email, 1.0),
+        PiiType("iban", IBAN_PATTERN, iban, 1.0),
+        PiiType("card", CARD_PATTERN, card, 1.0),
+        PiiType("ssn", SSN_PATTERN, ssn, 0.5),
+        PiiType("national_id", TOKEN_PATTERN, national_token, 0.8),
+        PiiType("national_number", NUMBER_PATTERN, national_number, 0.7),
         PiiType("ip", _IP, ip_check(public_ips_only), 0.6),
-        PiiType("phone", PHONE, phone_check(regions), 0.4),
+        PiiType("phone", PHONE_PATTERN, phone_check(regions), 0.4),
     )
     assert tuple(t.name for t in table) == KINDS
     return {t.name: t for t in table}

@@ -7,7 +7,9 @@ microseconds. A number without `+` and without a leading 0 must also be grouped 
 separators at all it must be a mobile number of its plan; otherwise every order number would be somebody's phone.
 
 Not found: local numbers without area code, national numbers of fewer than 9 digits, vanity numbers (1-800-FLOWERS), short
-codes, national forms of other regions. Dates and decimal fractions are left out on purpose.
+codes, national forms of other regions. Left out on purpose: dates, decimal fractions, and, unless a word such as "phone"
+stands before them, what looks like part of a table, of a hex dump or of an outline, ISBNs, and ten digits in one run.
+After such a word seven digits in groups are enough.
 """
 
 from __future__ import annotations
@@ -17,17 +19,17 @@ from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from curate.steps.pii_patterns import Match, before
+
 if TYPE_CHECKING:
     from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
-Match = re.Match[bytes]
-
 _SEPARATOR = rb"(?:[ ./()-]|\xc2\xa0|\xe2\x80[\x90-\x95\xaf])"
-PHONE = re.compile(
-    rb"(?<![0-9A-Za-z_+./-])(?:"
-    rb"\+\(?[0-9](?:" + _SEPARATOR + rb"{0,3}[0-9]){6,14}"
+PHONE_PATTERN = re.compile(
+    rb"(?<![0-9A-Za-z_+./-])(?<![0-9][:,])(?:"
+    rb"\(?\+\(?[0-9](?:" + _SEPARATOR + rb"{0,3}[0-9]){6,14}"
     rb"|\(?0(?:" + _SEPARATOR + rb"{0,3}[0-9]){8,12}"
-    rb"|\(?[1-9](?:" + _SEPARATOR + rb"{0,2}[0-9]){9,10})"
+    rb"|\(?[1-9](?:" + _SEPARATOR + rb"{0,2}[0-9]){6,10})"
 )  # fmt: skip
 _GROUP = re.compile(rb"[0-9]+")
 _DATE = re.compile(rb"\(?(?:[0-3]?[0-9]([ ./-])[01]?[0-9]\1(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([ ./-])[01]?[0-9]\2[0-3]?[0-9])(?![0-9])")
@@ -35,6 +37,22 @@ _EXTENSION = re.compile(rb"[ ,;]{0,2}(?:x|ext\.?|extension)[ .:]{0,2}[0-9]{1,6}(
 _GLUED = re.compile(rb"[0-9A-Za-z_]|[./-][0-9]")  # what must not follow a number
 _COUNTING = "01234567890123456789 12345678910"
 _FEWEST_NATIONAL, _FEWEST_INTERNATIONAL = 9, 7  # digits; shorter national numbers exist, but most such runs are something else
+
+# Words of telephones. The scan looks for the first three letters of the short list, so every word there has one of them.
+_LOCAL_WORDS = rb"tele?phon\w{0,4}|telefax|telefon\w{0,4}|phones?|tel|fax|call|mobile|cell|cellphone|celular"
+_OTHER_WORDS = rb"t\xc3\xa9l\S{0,10}|whatsapp|sms|hotline|dial|handy|mobil|contact|number|pager|portable|\xe7\x94\xb5\xe8\xaf\x9d|\xe6\x89\x8b\xe6\x9c\xba"
+_LOCAL_WORD = re.compile(rb"(?<![<a-z])(?:" + _LOCAL_WORDS + rb")(?![a-z])")
+_PHONE_WORD = re.compile(rb"(?<![<a-z])(?:" + _LOCAL_WORDS + rb"|" + _OTHER_WORDS + rb")(?![a-z])")
+_WORD_BYTES = 32
+_BOOK_WORD = re.compile(rb"isbn|asin|issn")
+_NUMBER_BEFORE = re.compile(rb"[0-9](?: |\xc2\xa0|\xe2\x80\xaf)+-?\Z")
+_ROW_BEFORE = re.compile(rb"[0-9 ]*[0-9] +")  # nothing but numbers: no word can be in sight
+_NUMBER_AFTER = re.compile(rb"(?: |\xc2\xa0|\xe2\x80\xaf){1,4}-?[0-9]")
+_PAIR_BEFORE, _PAIR_AFTER = re.compile(rb"(?<![0-9a-f])[0-9a-f]{2}[ .]\Z"), re.compile(rb"[ .][0-9a-fA-F]{2}(?![0-9A-Za-z])")
+_WIDE = re.compile(rb"(?:[ ]|\xc2\xa0|\xe2\x80\xaf){2}")
+_DATE_GROUP = re.compile(r"(?:1[5-9]|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
+_CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
+_OUTLINE_MOST = 12  # pairs that are all this small number sections (05.02.06.02.01) or are bytes
 
 
 class Layout(NamedTuple):
@@ -178,39 +196,99 @@ def _well_grouped(number: str, groups: tuple[int, ...], skip: int, p: Plan) -> b
     return breaks <= layout.breaks | {0}
 
 
-def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], int]:
+class Candidate(NamedTuple):
+    """Digits in groups that may be a national number: how they are written, and what stands around."""
+
+    found: bytes
+    groups: tuple[str, ...]
+    before: bytes  # _WORD_BYTES, in lower case
+    after: bytes
+
+
+def _is_part_of_numbers(c: Candidate) -> bool:
+    """Whether this rather belongs to a table, a hex dump, an outline, a decimal fraction or a file name."""
+    digits = "".join(c.groups)
+    separators = _GROUP.sub(b"", c.found)
+    if c.groups[0] == "0" and b")" not in c.found[:4]:
+        return True
+    if _WIDE.search(c.found) or c.found.count(b"/") > 1 or c.found.rfind(b"(") > 1 or any(_DATE_GROUP.fullmatch(g) for g in c.groups):
+        return True
+    if not separators.strip(b" \xc2\xa0\xe2\x80\xaf(") and (_NUMBER_BEFORE.search(c.before) or _NUMBER_AFTER.match(c.after)):
+        return True
+    if len(c.groups) > 2 and all(len(g) == 2 for g in c.groups):
+        small = all(int(g) <= _OUTLINE_MOST for g in c.groups[1:])
+        return small or bool(_PAIR_BEFORE.search(c.before) or _PAIR_AFTER.match(c.after))
+    if len(c.groups) == 1:
+        in_name = c.before.endswith(b"(") and c.after[:2] == b")."
+        return in_name or _is_isbn(digits) or _BOOK_WORD.search(c.before) is not None
+    return False
+
+
+def _is_isbn(digits: str) -> bool:
+    """Whether ten digits have the check digit of a book."""
+    return len(digits) == 10 and sum((10 - i) * int(d) for i, d in enumerate(digits)) % 11 == 0
+
+
+def _needs_word(groups: tuple[str, ...]) -> bool:
+    """Whether nothing but length tells the number: no trunk prefix, no grouping, no Chinese mobile."""
+    whole = groups[-1] if len(groups) == 1 or groups[:-1] == ("1",) else ""
+    return bool(whole) and groups[0][0] != "0" and not _CHINESE_MOBILE.fullmatch(whole)
+
+
+def _is_local(c: Candidate) -> bool:
+    """Whether a word of telephones stands before 7 to 12 digits in groups of two to five: a number without area code, perhaps."""
+    sizes = [len(g) for g in c.groups]
+    grouped = len(sizes) > 1 and min(sizes) >= 2 and max(sizes) <= 5 and 7 <= sum(sizes) <= 12
+    if not grouped or _DATE.match(c.found) or (len(sizes) == 2 and sizes == [4, 4] and c.found[4:5] != b" "):
+        return False
+    return _LOCAL_WORD.search(c.before) is not None and not _WIDE.search(c.found)
+
+
+def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple[int, int] | None]:
     """Return the check of phone numbers that looks for national forms of `regions`; the longest valid one wins."""
 
     @cache
     def plans() -> tuple[Plan, ...]:
         return tuple(plan(r) for r in regions)
 
-    def end_of(text: memoryview, match: Match) -> int:
-        found = match.group()
-        groups = [(m.start(), m.end()) for m in _GROUP.finditer(found)]
-        international = found[0] == 0x2B
-        if not international and (_DATE.match(found) or (len(groups) == 2 and found[groups[0][1] : groups[1][0]] == b".")):
-            return -1
-        digits = b"".join(found[a:z] for a, z in groups).decode("ascii")
-        sizes = tuple(z - a for a, z in groups)
-        if not international and any(size < 2 for size in sizes[1:]):
-            cut = next(i for i, size in enumerate(sizes) if i and size < 2)
-            groups, sizes = groups[:cut], sizes[:cut]
-        for last in range(len(groups), 0, -1):
-            used = sum(sizes[:last])
-            if used < (_FEWEST_INTERNATIONAL if international else _FEWEST_NATIONAL):
+    def is_national(text: memoryview, start: int, past: int, groups: tuple[str, ...]) -> bool:
+        near = before(text, start, _WORD_BYTES)
+        c = Candidate(bytes(text[start:past]), groups, near, bytes(text[past : past + 8]))
+        if _is_local(c):
+            return True
+        digits = "".join(groups)
+        if len(digits) < _FEWEST_NATIONAL or (len(groups) == 1 and digits in _COUNTING):
+            return False
+        worded = _PHONE_WORD.search(near) is not None
+        if not worded and (_needs_word(groups) or _is_part_of_numbers(c)):
+            return False
+        return _is_national(digits, tuple(map(len, groups)), plans())
+
+    def span_of(text: memoryview, match: Match) -> tuple[int, int] | None:
+        found, start = match.group(), match.start()
+        row = start > 1 and text[start - 1] == 0x20 and not found.translate(None, b"0123456789 ")
+        if row and _ROW_BEFORE.fullmatch(text, max(0, start - _WORD_BYTES), start):
+            return None
+        spots = [m.span() for m in _GROUP.finditer(found)]
+        international = b"+" in found
+        if not international:
+            if _DATE.match(found):
+                return None
+            cut = next((i for i, (a, z) in enumerate(spots) if i and z - a < 2), len(spots))
+            spots = spots[:cut]
+        groups = tuple(found[a:z].decode("ascii") for a, z in spots)
+        for last in range(len(spots), 0, -1):
+            digits = "".join(groups[:last])
+            if len(digits) < _FEWEST_INTERNATIONAL:
                 break
-            past = match.start() + groups[last - 1][1]
+            past = start + spots[last - 1][1]
             extension = _EXTENSION.match(text, past, past + 24)
             if extension is None and _GLUED.match(text, past):
                 continue
-            number = digits[:used]
-            if international:
-                good = is_international(number)
-            else:
-                good = (last > 1 or number not in _COUNTING) and _is_national(number, sizes[:last], plans())
-            if good:
-                return extension.end() if extension else past
-        return -1
+            if not international and last == 2 and found[spots[0][1] : spots[1][0]] == b".":
+                continue  # a decimal fraction
+            if is_international(digits) if international else is_national(text, start, past, groups[:last]):
+                return start, extension.end() if extension else past
+        return None
 
-    return end_of
+    return span_of

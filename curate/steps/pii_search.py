@@ -6,16 +6,26 @@ Everything here is in bytes of the data buffer; `code_points` turns finds into o
 from __future__ import annotations
 
 import bisect
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from curate.kernels.scan import KINDS, windows
+from curate.kernels.scan import windows
+from curate.kernels.scan_tables import KINDS, hints
 from curate.kernels.strings import I64, U8
-from curate.steps.pii_patterns import KEY_PREFIXES, STARTS_WINDOW, PiiType, search
+from curate.steps.pii_actions import Replace, tag
+from curate.steps.pii_ids import TOKEN_SHAPES
+from curate.steps.pii_numbers import IBAN_LENGTH
+from curate.steps.pii_patterns import STARTS_WINDOW, PiiType, search
+from curate.steps.pii_secrets import KEY_PREFIXES
 
-MAX_ROUNDS = 8
+if TYPE_CHECKING:
+    from curate.steps.pii_presidio import Presidio
+
+MAX_ROUNDS = 12
+TAGS_FROM_ROUND = 6
+HINTS = hints(KEY_PREFIXES, tuple(c.decode() for c in IBAN_LENGTH), TOKEN_SHAPES)
 
 
 class Find(NamedTuple):
@@ -23,17 +33,69 @@ class Find(NamedTuple):
 
     start: int
     end: int
-    kind: int  # index into KINDS: a lower one wins where two overlap
+    kind: int  # index into `Finder.names`; of the fast engine's a lower one wins where two overlap
+    score: float = 0.0  # Presidio's; the fast engine's types have one each
 
 
 Finds = dict[int, list[Find]]  # by document, sorted by start, without overlaps; documents without finds are absent
+TYPE_OF_KIND = tuple("national_id" if kind == "national_number" else kind for kind in KINDS)
+
+
+class Finder:
+    """The engines of a step. `names` has the type of every kind of find; Presidio's come behind the fast engine's.
+
+    Where finds of both engines overlap the fast engine's stays: its checks are stricter.
+    """
+
+    def __init__(self, types: Mapping[str, PiiType], presidio: Presidio | None = None) -> None:
+        """types: of the fast engine, by kind; empty: it is off."""
+        self.types, self._presidio = types, presidio
+        self.names = list(TYPE_OF_KIND)
+        self.needs_languages = presidio is not None
+
+    def __call__(self, data: U8, offsets: I64, languages: Sequence[str | None]) -> Finds:
+        """Find personal data in every document. languages: one per document, for Presidio."""
+        found = find(data, offsets, self.types) if self.types else {}
+        if self._presidio is None:
+            return found
+        buffer = data.data
+        texts = [str(buffer[offsets[d] : offsets[d + 1]], "utf-8") for d in range(len(offsets) - 1)]
+        for doc, spans in enumerate(self._presidio.spans(texts, languages)):
+            if spans:
+                places = _in_bytes(texts[doc], [(a, z) for a, z, _, _ in spans])
+                fast = found.get(doc, [])
+                more = [Find(a, z, self._kind(name), score) for (a, z), (_, _, name, score) in zip(places, spans, strict=True)]
+                found[doc] = sorted(fast + [f for f in more if not _overlaps(f, fast)])
+        return found
+
+    def _kind(self, name: str) -> int:
+        if name not in self.names[len(KINDS) :]:
+            self.names.append(name)
+        return self.names.index(name, len(KINDS))
+
+    def score(self, found: Find) -> float:
+        """How sure the engine is."""
+        return self.types[KINDS[found.kind]].score if found.kind < len(KINDS) else round(found.score, 4)
+
+
+def _in_bytes(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Places in code points, sorted, as places in UTF-8."""
+    if text.isascii():
+        return spans
+    result, at, count = [], 0, 0
+    for start, end in spans:
+        first = count + len(text[at:start].encode())
+        count = first + len(text[start:end].encode())
+        at = end
+        result.append((first, count))
+    return result
 
 
 def find(data: U8, offsets: I64, types: Mapping[str, PiiType]) -> Finds:
     """Find personal data of the given types in every document. Documents without windows cost no Python at all."""
     by_kind = [types.get(name) for name in KINDS]
     wanted = sum(1 << k for k, kind in enumerate(by_kind) if kind is not None)
-    found = windows(data, offsets, wanted, KEY_PREFIXES)
+    found = windows(data, offsets, wanted, HINTS)
     buffer = data.data
     result: Finds = {}
     if not len(found.doc):
@@ -58,12 +120,12 @@ def find(data: U8, offsets: I64, types: Mapping[str, PiiType]) -> Finds:
 def _in_window(kind: PiiType, text: memoryview, start: int, end: int, past: int) -> list[tuple[int, int]]:
     """Finds in a window, given that the last one of this type ended at `past`."""
     if kind.name not in STARTS_WINDOW:
-        return list(search(kind, text, start, end))
+        return list(search(kind, text, max(start, past), end))
     if start < past:
         return []
     match = kind.pattern.match(text, start, min(end + 2, len(text)))
-    stop = kind.end_of(text, match) if match else -1
-    return [(start, stop)] if stop >= 0 else []
+    span = kind.span_of(text, match) if match else None
+    return [span] if span else []
 
 
 def settle(finds: list[Find]) -> list[Find]:
@@ -85,65 +147,73 @@ def _overlaps(find: Find, kept: list[Find]) -> bool:
     return (at > 0 and kept[at - 1].end > find.start) or (at < len(kept) and kept[at].start < find.end)
 
 
-def replace(text: memoryview, finds: list[Find], replacements: Mapping[int, bytes | None]) -> bytes:
-    """Return the text with each find of a type in `replacements` replaced; None there means: mask it."""
-    pieces: list[bytes | memoryview] = []
-    at = 0
-    for start, end, kind in finds:
-        if kind not in replacements:
-            continue
-        new = replacements[kind]
-        pieces += (text[at:start], mask(bytes(text[start:end])) if new is None else new)
-        at = end
-    return b"".join([*pieces, text[at:]])
-
-
-def mask(found: bytes) -> bytes:
-    """Write '*' for every letter and digit and keep the rest, so that shape and number of code points stay."""
-    return "".join("*" if c.isalnum() else c for c in found.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-
-
 class Rewritten(NamedTuple):
     """What became of a batch's text: new bytes of the changed documents, finds as they lie in the resulting text."""
 
     changed: dict[int, bytes]
     finds: Finds  # in the new text where a document changed; only types that were not replaced
-    dropped: dict[int, tuple[int, int]]  # documents with a find of a dropping type: (kind, how many)
+    dropped: dict[int, tuple[str, int]]  # documents with a find of a dropping type: (type, how many)
+    counted: list[tuple[int, int]]  # (document, kind) of everything found, in order of documents
 
 
 def rewrite(
-    data: U8, offsets: I64, types: Mapping[str, PiiType], replacements: Mapping[int, bytes | None], dropping: frozenset[int]
+    data: U8, offsets: I64, finder: Finder, languages: Sequence[str | None], replacements: Mapping[str, Replace], dropping: frozenset[str]
 ) -> Rewritten:
     """Replace finds until nothing more is found, so that a second run over the result changes nothing.
 
     A replacement can uncover a find that its neighbour hid (the longer of two overlapping ones was replaced). Only changed
-    documents are looked at again, at most MAX_ROUNDS times.
+    documents are looked at again, at most MAX_ROUNDS times; in the later ones tags are written, whatever the action.
     """
-    finds = find(data, offsets, types)
-    result = Rewritten({}, {}, {})
+    finds = finder(data, offsets, languages)
+    result = Rewritten({}, {}, {}, [])
     buffer = data.data
     texts = {d: buffer[offsets[d] : offsets[d + 1]] for d in finds}
-    for _ in range(MAX_ROUNDS):
+    numbers, spoken = list(range(len(offsets) - 1)), list(languages)
+    for round_number in range(MAX_ROUNDS):
+        writes = replacements if round_number < TAGS_FROM_ROUND else {name: tag(name) for name in replacements}
         again: dict[int, bytes] = {}
         for doc, here in finds.items():
-            result.finds[doc] = [f for f in here if f.kind not in replacements]
-            drops = [f.kind for f in here if f.kind in dropping]
+            names = [finder.names[f.kind] for f in here]
+            result.finds[doc] = [f for f, name in zip(here, names, strict=True) if name not in replacements]
+            drops = [f.kind for f, name in zip(here, names, strict=True) if name in dropping]
             if drops:
-                result.dropped[doc] = (min(drops), drops.count(min(drops)))
+                result.dropped[doc] = (finder.names[min(drops)], drops.count(min(drops)))
                 result.changed.pop(doc, None)  # a dropped document keeps its text
-            elif any(f.kind in replacements for f in here):
-                again[doc] = replace(texts[doc], here, replacements)
+                result.counted.extend((doc, f.kind) for f in here)
+                continue
+            text, written = replaced(texts[doc], here, names, writes)
+            result.counted.extend((doc, f.kind) for f in (here if round_number == 0 else written))
+            if written:
+                again[doc] = text
         result.changed.update(again)
         if not again:
             break
+        spoken = [spoken[numbers.index(d)] for d in again] if finder.needs_languages else [None] * len(again)
         numbers = list(again)
         sizes = np.cumsum([0, *(len(t) for t in again.values())], dtype=np.int64)
-        inner = find(np.frombuffer(b"".join(again.values()) or b"\0", np.uint8), sizes, types)
+        inner = finder(np.frombuffer(b"".join(again.values()) or b"\0", np.uint8), sizes, spoken)
         finds = {numbers[d]: here for d, here in inner.items()}
         texts = {d: memoryview(again[d]) for d in finds}
         for doc in numbers:
             result.finds[doc] = []
+    result.counted.sort(key=lambda pair: pair[0])
     return result
+
+
+def replaced(text: memoryview, finds: list[Find], names: list[str], writes: Mapping[str, Replace]) -> tuple[bytes, list[Find]]:
+    """The text with finds of the types in `writes` written anew, and those finds that this changed."""
+    pieces: list[bytes | memoryview] = []
+    done: list[Find] = []
+    at = 0
+    for f, name in zip(finds, names, strict=True):
+        if name in writes:
+            old = bytes(text[f.start : f.end])
+            new = writes[name](old)
+            if new != old:
+                pieces += (text[at : f.start], new)
+                at = f.end
+                done.append(f)
+    return (b"".join([*pieces, text[at:]]) if done else b""), done
 
 
 def splice(data: U8, offsets: I64, changed: Mapping[int, bytes]) -> tuple[U8, I64]:
@@ -165,7 +235,7 @@ def code_points(text: memoryview, finds: list[Find]) -> list[tuple[int, int]]:
     """(start, end) of each find in code points of the document."""
     heads = np.asarray(text)
     result, at, count = [], 0, 0
-    for start, end, _ in finds:
+    for start, end, _, _ in finds:
         first = count + _characters(heads[at:start])
         count = first + _characters(heads[start:end])
         at = end

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from curate.kernels.scan import CARD, EMAIL, IBAN, IP, KEY, KINDS, PHONE, prefixes, windows
+from curate.kernels.scan import windows
+from curate.kernels.scan_tables import CARD, CREDENTIALS, EMAIL, IBAN, IP, KEY, KINDS, NATIONAL_ID, PHONE, hints, shape
 from curate.kernels.strings import views
 
-KEYS = prefixes(((b"AKIA", 1), (b"sk-", 2)))
+KNOWN = hints(((b"AKIA", 1), (b"sk-", 2)), ("DE", "GB"), ("L2D6L1", "D8L1", "D9L1"))
+EVERY = (1 << len(KINDS)) - 1
 
 
 def found(texts: list[str], wanted: int) -> list[tuple[int, str, str]]:
     data, offsets = views(pa.array(["before 1.1.1.1 a@b.c", *texts], pa.large_string()).slice(1))
-    w = windows(data, offsets, wanted, KEYS)
+    w = windows(data, offsets, wanted, KNOWN)
     return [(int(d), KINDS[k], bytes(data[a:z]).decode()) for d, k, a, z in zip(w.doc, w.kind, w.start, w.end, strict=True)]
 
 
@@ -46,7 +48,9 @@ def test_other_groups(number: str) -> None:
         ("DE00ABCDEFGHIJ", False),
         ("DE00ABCDEFGHIJ ", False),
         ("DE00  ABCDEFGHIJK", False),
-        ("DE00aBCDEFGHIJK", False),
+        ("de00aBcDEFGHIJK", True),
+        ("FR00ABCDEFGHIJK", False),
+        ("De00ABCDEFGHI_K", False),
     ],
 )
 def test_iban_needs_eleven_more(text: str, yes: bool) -> None:
@@ -63,7 +67,7 @@ def test_keys_at_every_distance_from_eight_bytes(before: str) -> None:
 
 
 def test_documents_are_apart() -> None:
-    assert found(["8.8.", "8.8", "a@", "b.c", "AK", "IA"], 127) == []
+    assert found(["8.8.", "8.8", "a@", "b.c", "AK", "IA"], EVERY) == []
 
 
 def test_more_windows_than_room() -> None:
@@ -71,3 +75,59 @@ def test_more_windows_than_room() -> None:
     texts = ["a@b.c "] * 20_000
     assert [d for d, _, _ in found(texts, 1 << EMAIL)] == list(range(20_000))
     assert len(found(["a@b.c " * 20_000], 1 << EMAIL)) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "windows"),
+    [
+        ("AB123456C", ["AB123456C"]),
+        ("x AB123456C,", ["AB123456C"]),
+        ("no 12345678-Z", ["12345678-Z"]),
+        ("131052-308T", ["131052-308T"]),
+        ("AB 12 34 56 C", ["AB 12 34 56 C"]),
+        ("AB123456", []),
+        ("A12345678Z", []),
+        ("12345678", []),
+        ("B7-AB123456C", []),
+        ("A1" * 40, []),
+    ],
+)
+def test_tokens_of_capitals_and_digits(text: str, windows: list[str]) -> None:
+    assert [w for _, _, w in found([text], 1 << NATIONAL_ID)] == windows
+
+
+def test_shapes_are_told_apart() -> None:
+    shapes = ["L2D6L1", "L2D6", "D6L1", "L2D7L1", "D2L6D1", "L6D2L1D2L1D3L1", "DhL1"]
+    assert len({shape(s) for s in shapes}) == len(shapes)
+
+
+@pytest.mark.parametrize(
+    ("text", "window"),
+    [
+        ("ftp://joe:pw@host", "joe:pw"),
+        ("x://:pw@h", ":pw"),
+        ("https://joe@host", None),
+        ("joe:pw@host", None),
+        ("http:/joe:pw@host", None),
+        ("http://a b:pw@host", None),
+        ("http://h/joe:pw@host", None),
+        (f"http://{'a' * 300}:pw@host", None),
+    ],
+)
+def test_credentials_stand_in_urls(text: str, window: str | None) -> None:
+    assert [w for _, _, w in found([text], 1 << CREDENTIALS)] == ([window] if window else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"), [("phone 467 3395", True), ("TEL. 467-3395", True), ("page 467 3395", False), ("phone" + " " * 40 + "4673395", False)]
+)
+def test_seven_digits_need_a_word(text: str, yes: bool) -> None:
+    assert bool(found([text], 1 << PHONE)) is yes
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"),
+    [("1.2.3.4", True), ("1.2.3", False), ("1.2.3.4567", False), ("1..2.3.4", False), ("a.1.2.3.4", True), ("0.07528471", False)],
+)
+def test_addresses_are_four_short_groups(text: str, yes: bool) -> None:
+    assert bool(found([text], 1 << IP)) is yes

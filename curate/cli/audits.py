@@ -1,0 +1,67 @@
+"""`curate audit`: measure what a run's steps find and miss."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(help="Measure what a run's steps find and miss.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Measure what a run's steps find and miss."""
+
+
+@app.command("pii")
+def pii(
+    run: Annotated[Path, typer.Argument(help="A finished run folder whose recipe has the step pii.")],
+    documents: Annotated[int, typer.Option("--documents", min=1, help="Documents of the run's input to plant in and to look at.")] = 2000,
+    canaries: Annotated[int, typer.Option("--canaries", min=1, help="Canaries of each type.")] = 300,
+    hits: Annotated[int, typer.Option("--hits", min=0, help="Real finds of each type to show, with the value masked.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Which documents, canaries and hits.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Plant made-up personal data in a run's documents, print how much of it the recipe's pii step finds, and show real hits."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from curate.audit_pii import audit
+
+    console = Console(stderr=as_json)
+    with console.status("planting canaries and running the step"):
+        found = audit(run, documents, canaries, hits, seed)
+    if as_json:
+        typer.echo(json.dumps([asdict(a) for a in found], ensure_ascii=False))
+        return
+    for one in found:
+        _print(console, one)
+
+
+def _print(console: Any, one: Any) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from curate.report.funnel import count_text
+
+    console.print(
+        Text.assemble((one.dataset, "bold"), f"  {one.documents:,} documents, {count_text(one.counts) or 'nothing found in the run'}")
+    )
+    table = Table(box=None, pad_edge=False)
+    for head in ("type", "planted", "found", "as another type", "recall", "gone after the recipe's action"):
+        table.add_column(head, justify="left" if head == "type" else "right")
+    for name, r in one.recall.items():
+        table.add_row(
+            name, f"{r.planted}", f"{r.found}", f"{r.other}", f"{(r.found + r.other) / r.planted:.1%}", f"{r.gone / r.planted:.1%}"
+        )
+    console.print(table)
+    for name, r in one.recall.items():
+        for text in r.missed[:3]:
+            console.print(Text.assemble(("missed ", "yellow"), f"{name}: {text}"))
+    for name, shown in one.hits.items():
+        for text in shown:
+            console.print(Text.assemble((f"{name:>12}  ", "cyan"), text))
