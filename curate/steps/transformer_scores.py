@@ -16,13 +16,14 @@ from curate.steps.scored import ColumnName, Scored
 from curate.steps.scorers import F64, Scorer, label_place
 
 GPU_BATCH = 64
+POSITIONS_BEHIND_PADDING = ("roberta", "camembert", "longformer", "mpnet", "esm", "ibert", "xmod")
 CHARS_PER_TOKEN = 32  # of text handed to the tokenizer at most, so that a long document is not tokenized for its first page
 
 
 class HfClassifier(Scored):
     """Add the score of a Hugging Face sequence classifier; keep what lies above a bound, or the best share.
 
-    Reads `text` (and `id` with `top_fraction`): its first `max_tokens` tokens, and nothing behind them. Adds
+    Reads `text` (and `id` with `top_fraction`): its first `max_tokens` tokens (fewer where the model takes fewer), and nothing behind them. Adds
     `hf_classifier_score`, or the column that `column` names: with one output its raw value (a regression, such as 0 to 5 of
     FineWeb-Edu's classifier); with several the probability of `label`, by softmax, by sigmoid where the model says that its
     labels don't exclude each other. Runs on the first GPU where there is one.
@@ -45,7 +46,9 @@ class HfClassifier(Scored):
     label: str | None = Field(None, min_length=1, description="the label whose probability is the score; null: the model has one output")
     min_score: float | None = Field(None, ge=-1e6, le=1e6, description="lowest score of a kept document; null: no bound")
     column: ColumnName = Field("hf_classifier_score", description="name of the score's column")
-    max_tokens: int = Field(512, ge=8, le=1 << 20, description="tokens of a document that are looked at, special ones included")
+    max_tokens: int = Field(
+        512, ge=8, le=1 << 20, description="tokens of a document that are looked at, special ones included; never more than the model takes"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: the first GPU, else the CPU")
     batch_size: int | None = Field(None, ge=1, le=65_536, description="documents at a time; null: 64 on a GPU, 1 on a CPU")
 
@@ -105,6 +108,7 @@ def transformers_scorer(
         raise RecipeError(f"{step}: the model {model} can't be loaded: {str(error).splitlines()[0]}") from error
     network = network.to(on).eval()
     reduce = _reduction(network.config, label, model)
+    max_tokens = min(max_tokens, _room(network.config, tokenizer.model_max_length))
     size = batch_size or (GPU_BATCH if on == "cuda" else 1)
 
     def score(text: pa.LargeStringArray) -> F64:
@@ -120,6 +124,14 @@ def transformers_scorer(
         return found
 
     return score
+
+
+def _room(config: Any, tokenizer_limit: int) -> int:
+    """Tokens that the model takes. RoBERTa's kin number positions from behind the padding's, so the table has as many more."""
+    positions = getattr(config, "max_position_embeddings", None) or tokenizer_limit
+    if any(kin in config.model_type for kin in POSITIONS_BEHIND_PADDING):
+        positions -= (config.pad_token_id or 0) + 1
+    return int(min(positions, tokenizer_limit))
 
 
 def _reduction(config: Any, label: str | None, model: str) -> Any:
