@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,11 @@ def url_pattern(defaults: Any) -> tuple[str, str]:
 
 def digest() -> str:
     """SHA-256 of every rule of the spaCy that is installed, as hexadecimal digits."""
+    from spacy.pipeline import Sentencizer
+
     defaults, tokenizer = english()
     parts = [*defaults.prefixes, "\1", *defaults.suffixes, "\1", *defaults.infixes, "\1", *url_pattern(defaults), "\1"]
+    parts += Sentencizer.default_punct_chars
     parts += [f"{text}\2{chr(3).join(pieces(tokenizer, text))}" for text in sorted(tokenizer.rules)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -139,6 +143,8 @@ def infix_classes(infixes: Sequence[str]) -> tuple[str, str, str, str]:
 
 def class_bits() -> npt.NDArray[np.uint32]:
     """Class bits of every code point; 0 for surrogates. u32[0x110000]"""
+    from spacy.pipeline import Sentencizer  # type: ignore[import-not-found,unused-ignore]
+
     defaults, _ = english()
     pattern, lower = url_pattern(defaults)
     if not hashlib.sha256(pattern.encode()).hexdigest().startswith(URL_DIGEST):
@@ -162,6 +168,8 @@ def class_bits() -> npt.NDArray[np.uint32]:
         mark(re.findall(expression, every), bit)
     mark({unit[-1] for unit in units}, rules.UNIT_END)
     mark((c for c in every if c.isspace()), rules.SPACE)
+    mark((c for c in every if unicodedata.category(c).startswith("P")), rules.PUNCTUATION)
+    mark(Sentencizer.default_punct_chars, rules.SENTENCE_END)
     ruled = (bits & (rules.PREFIX | rules.SUFFIX | rules.INFIX)) != 0
     ruled[[ord(c) for c in "+.-–—~,:<>=/*^'’$"]] = True
     bits[ruled] |= np.uint32(rules.RULED)
@@ -237,7 +245,7 @@ def build() -> dict[str, npt.NDArray[Any]]:
     from importlib.metadata import version
 
     stage1, stage2 = two_stages(class_bits())
-    origin = {"version": np.array(version("spacy")), "digest": np.array(digest())}
+    origin = {"unicode": np.array(unicodedata.unidata_version), "version": np.array(version("spacy")), "digest": np.array(digest())}
     return {"stage1": stage1, "stage2": stage2, **strings(), **origin}
 
 

@@ -37,6 +37,8 @@ DECIMAL = 8192  # \d of the URL pattern
 LOWER = 16384  # may stand in the last part of a host name
 LETTER = 32768  # as in `tables`
 SYMBOL = 65536  # as in `tables`
+PUNCTUATION = 131072  # of a Unicode category P..
+SENTENCE_END = 262144  # of spaCy's sentencizer
 
 # Kinds of strings. Of a numpy type, as numba would compile functions anew for each plain number that they are given.
 SPECIAL = np.int64(1)
