@@ -45,6 +45,13 @@ _u8, _i64, _f64 = types.uint8, types.int64, types.float64
 _pair: Any = types.UniTuple(_i64, 2)  # type: ignore[no-untyped-call]  # numba has none
 
 
+@kernel(_pair(rw(_u8), _i64, _i64, ro(_u8)), allocates=False)
+def _bits(data: Any, at: int, end: int, bits: Any) -> tuple[int, int]:
+    """`bits_at` as a call: compiled once instead of into every place."""
+    found, width = bits_at(data, at, end, bits)
+    return found, width
+
+
 @leaf
 def _is(data: Any, at: int, end: int, text: Any) -> Any:
     """Whether data[at:end] begins with these bytes, A-Z as a-z."""
@@ -75,7 +82,7 @@ def count_words(data: Any, at: int, end: int, bits: Any) -> int:
             if b < 0x80:
                 found = np.int64(bits[b])
             else:
-                found, width = bits_at(data, at, end, bits)
+                found, width = _bits(data, at, end, bits)
             count += 1 if found & WORD and b != 95 else 0
             at += width
     return count
@@ -116,7 +123,7 @@ def _too_many(data: Any, at: int, end: int, bits: Any, wanted: int, most: float)
         if b < 0x80:
             hit = 65 <= b <= 90 if wanted == UPPER else 48 <= b <= 57
         else:
-            found, width = bits_at(data, at, end, bits)
+            found, width = _bits(data, at, end, bits)
             hit = found & wanted != 0
         count += 1 if hit else 0
         chars += 1
@@ -131,14 +138,14 @@ def _is_counter(data: Any, at: int, end: int, bits: Any) -> bool:
     """Whether the line is a number and what it counts."""
     found, width = np.int64(0), 0
     while at < end:
-        found, width = bits_at(data, at, end, bits)
+        found, width = _bits(data, at, end, bits)
         if found & WORD:
             break
         at += width
     if at >= end or not found & DECIMAL:
         return False
     while at < end:
-        found, width = bits_at(data, at, end, bits)
+        found, width = _bits(data, at, end, bits)
         if not found & DECIMAL and data[at] != 44 and data[at] != 46:
             break
         at += width
@@ -160,7 +167,7 @@ def _is_counter(data: Any, at: int, end: int, bits: Any) -> bool:
         if k == size:
             at += size
             while at < end:
-                found, width = bits_at(data, at, end, bits)
+                found, width = _bits(data, at, end, bits)
                 if found & WORD:
                     return False
                 at += width
@@ -168,8 +175,8 @@ def _is_counter(data: Any, at: int, end: int, bits: Any) -> bool:
     return False
 
 
-@leaf
-def _before(data: Any, low: int, at: int) -> Any:
+@kernel(_i64(rw(_u8), _i64, _i64), allocates=False)
+def _before(data: Any, low: int, at: int) -> int:
     """Where the white-space character that ends at data[at] begins, not before `low`; `at` where there is none."""
     first = at - 1
     while first > low and data[first] & 0xC0 == 0x80:
@@ -217,8 +224,8 @@ def _after_sign_in(data: Any, start: int, end: int) -> int:
     return start + space_width(data, start, end) if start < end else start
 
 
-@leaf
-def _newline(data: Any, at: Any, end: Any) -> Any:
+@kernel(_i64(rw(_u8), _i64, _i64), allocates=False)
+def _newline(data: Any, at: int, end: int) -> int:
     """Place of the next newline, or end."""
     ones, highs = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
     while at + 8 <= end:

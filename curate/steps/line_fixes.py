@@ -29,7 +29,7 @@ class LineRules(Step):
     """Take lines out of pages that are no text, and drop pages of which too much went.
 
     Reads and rewrites `text`; a dropped page keeps its old text. In `mode: annotate` the text stays and the columns say
-    what would have happened to it. Depends on nothing but the document. About 100 MB/s per core.
+    what would have happened to it. Depends on nothing but the document. About 80 MB/s per core.
 
     Equal to the line modifiers of DCLM-Baseline in their order, and to its rule that drops a page where more than a
     twentieth of the words went: a page of 300 words with twenty menu lines is dropped, not cleaned. Words for that rule are

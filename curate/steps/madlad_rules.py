@@ -21,7 +21,7 @@ _RULES: tuple[Rule, ...] = ("list_case", "length", "technical", "cursed")
 class Madlad(Step):
     """Drop documents with too many questionable sentences.
 
-    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. About 100 MB/s per core.
+    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. About 90 MB/s per core.
 
     A sentence is questionable where one of the rules says so: list_case (more than half of at least twelve tokens begin with a
     capital), length (fewer than 20 or more than 500 characters), technical (over a fifth of its characters are digits or one

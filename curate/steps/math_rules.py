@@ -120,7 +120,7 @@ _ACCENTED = "[üïöêäâîûôèéàÜÏÖÊÄÂÎÛÔÈÉÀ]"
 class Math(Step):
     """Keep documents with mathematics in them.
 
-    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. About 100 MB/s per core.
+    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. About 65 MB/s per core.
 
     `math_commands` counts commands of LaTeX (a backslash and at least two small letters), `math_formulas` pieces between $ or
     $$, `math_symbols` is the share of characters that are signs for mathematics in Unicode, and `math_marks` counts how many
