@@ -16,7 +16,7 @@ from formats.parquet_rows import ParquetRows
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".parquet")
 _FRAME_BYTES = 32 << 20  # of JSON in one zstd frame, so that several workers can read a big file
-_HELD_ROWS = 512
+_HELD_ROWS = 64  # small enough to stay in the processor's cache
 
 
 def check_suffix(path: Path) -> str:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,6 +29,7 @@ JSON_COLUMNS = b"json_columns"  # key of the Parquet metadata that lists columns
 _BATCH_ROWS = 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*("?)|[{}\[\],]', re.DOTALL)  # group 1 is empty for a string that has not ended
 _PIECE = 1 << 20
+_BRACE = ord("{")
 
 
 class Line(msgspec.Struct):
@@ -93,8 +95,9 @@ def rows_of(split: Split, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Line | Unr
 
 def _all_at_once(data: bytes, starts: list[int], max_bytes: int) -> list[Any] | None:
     """The values of all lines of a block; None where one of them needs a closer look."""
-    if len(data) > max_bytes:
-        return None
+    first = np.frombuffer(data, np.uint8)[starts[:-1]] if data else np.zeros(0)
+    if len(data) > max_bytes or not (first == _BRACE).all():
+        return None  # blank lines, a mark at the start, or no objects
     try:
         values = decode_lines(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from formats.records import Candidate, Message, Record, is_plain
+from formats.records import Candidate, Message, Record, is_plain, text_of
 
 Row = dict[str, Any]
 
@@ -131,7 +131,9 @@ def side_fields(record: Record, row: Row, adapter: Adapter, family: str) -> Row:
     if moved:
         kept["columns"] = {**kept.get("columns", {}), **moved}
     if kept:
-        row["meta"] = kept
+        columns = kept.get("columns")
+        alone = len(kept) == 1 and isinstance(columns, dict) and columns.keys() == {"meta"}  # the source's own `meta`, which was no object
+        row["meta"] = columns["meta"] if alone and columns else kept
     return row
 
 
@@ -209,3 +211,16 @@ def only_text(messages: Iterable[Message], what: str) -> None:
             raise Unholdable("tool_calls", f"{what} has no place for tool calls")
         if m.parts is not None and any(isinstance(p, dict) and p.get("type", "text") != "text" for p in m.parts):
             raise Unholdable("parts", f"{what} has no place for images, sound or other parts of content")
+
+
+def joined(messages: Iterable[Message], lost: set[str]) -> str:
+    """Turns as one plain string, for formats whose fields are raw text; what a string can't say is added to `lost`."""
+    turns = list(messages)
+    if len(turns) != 1:
+        lost.add("messages")
+    for m in turns:
+        _turn(m, lost)
+        if m.content is None:
+            lost.add("messages.content")
+    only_text(turns, "a plain string")
+    return "".join(text_of(m) for m in turns)

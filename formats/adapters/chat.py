@@ -125,7 +125,12 @@ class ShareGpt(Adapter):
 def write_sharegpt(m: Message, spelling: Spelling, lost: set[str]) -> list[Row]:
     """The turns of a message: calls of tools are a turn of their own, as text."""
     if m.tool_calls is None or m.reasoning is not None or m.role != "assistant":
-        return [write_turn(m, spelling)]
+        turn = write_turn(m, spelling)
+        if m.tool_calls is None and m.content and turn.get("as", {}).get("role") == "function_call":
+            turn[spelling.role] = turn["as"].pop("role")  # what a model wrote in place of a call
+            if not turn["as"]:
+                del turn["as"]
+        return [turn]
     spelt = dict((m.extra or {}).get("as") or {})
     if any(call.id is not None or (call.extra and "type" in call.extra) for call in m.tool_calls):
         lost.add("messages.tool_calls.id")

@@ -45,7 +45,7 @@ class Hh(Adapter):
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         pair = ranked_pairs(record, "best_vs_worst")[0]
-        if len(record.candidates) > 2:
+        if [c.rank for c in record.candidates] != [0, 1]:
             lost.add("candidates")
         texts = []
         for candidate, given in zip(pair, notes(record, "hh").get("text", (None, None)), strict=True):

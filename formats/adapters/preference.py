@@ -28,6 +28,7 @@ from formats.adapters.adapter import (
 )
 from formats.adapters.alpaca import ALPACA, Keys, read_prompt, write_prompt
 from formats.adapters.chat import SPELLINGS, find_container, spelling_of, write_sharegpt
+from formats.adapters.simple import write_side
 from formats.adapters.turns import OPENAI, read_turn, tools_text, write_turn
 from formats.records import Candidate, Message, Record
 
@@ -79,7 +80,7 @@ class Preference(Adapter):
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         found = ranked_pairs(record, self.pairs)
-        if len(record.candidates) > 2 or len(found) > 1:
+        if len(found) > 1 or [c.rank for c in record.candidates] != [0, 1]:
             lost.add("candidates")
         return [self._row(record, pair, number, len(found), lost) for number, pair in enumerate(found)]
 
@@ -89,8 +90,8 @@ class Preference(Adapter):
         row = _written(record, pair, kept, lost) if kept.get("form") else None
         if row is None:
             kept = {k: v for k, v in kept.items() if k == "scores"}
-            row = {"prompt": _plain(record.messages) if record.plain else [write_turn(m, OPENAI) for m in record.messages]}
-            row["chosen"], row["rejected"] = ((_plain if record.plain else _turns)(c.messages) for c in (chosen, rejected))
+            row = {"prompt": write_side(record.messages, record.plain, "user", lost)}
+            row["chosen"], row["rejected"] = (write_side(c.messages, record.plain, "assistant", lost) for c in (chosen, rejected))
         _write_scores(row, pair, kept, lost)
         if record.tools is not None:
             row["tools"] = record.tools
@@ -192,7 +193,7 @@ def _written(record: Record, pair: tuple[Candidate, Candidate], kept: dict[str, 
     prompt, answers = record.messages, [c.messages for c in pair]
     if form in ("implicit", "hybrid"):
         if record.plain:
-            return None if prompt else dict(zip(names, map(_plain, answers), strict=True))
+            return None if prompt else {n: write_side(a, True, "assistant", lost) for n, a in zip(names, answers, strict=True)}
         row: Row = {kept["key"]: kept.get("prompt", prompt[-1].content if prompt else "")} if form == "hybrid" else {}
         return {**row, **{name: _turns([*prompt, *turns]) for name, turns in zip(names, answers, strict=True)}}
     if form == "turns":
@@ -216,10 +217,6 @@ def _written(record: Record, pair: tuple[Candidate, Candidate], kept: dict[str, 
 
 def _turns(messages: list[Message]) -> list[Row]:
     return [write_turn(m, OPENAI) for m in messages]
-
-
-def _plain(messages: list[Message]) -> str:
-    return "".join(m.content or "" for m in messages)
 
 
 def ranked_pairs(record: Record, rule: Pairs) -> list[tuple[Candidate, Candidate]]:
@@ -298,10 +295,9 @@ class Kto(Adapter):
         elif "fields" in kept:
             row = write_prompt(record.messages, ALPACA, kept)
             row["output"] = candidate.messages[0].content
-        elif record.plain:
-            row = {"prompt": _plain(record.messages), "completion": _plain(candidate.messages)}
         else:
-            row = {"prompt": _turns(record.messages), "completion": _turns(candidate.messages)}
+            row = {"prompt": write_side(record.messages, record.plain, "user", lost)}
+            row["completion"] = write_side(candidate.messages, record.plain, "assistant", lost)
         row[kept.get("label", "label")] = label
         if record.tools is not None:
             row["tools"] = record.tools

@@ -79,9 +79,9 @@ class Ranked(Adapter):
         nectar = kept.get("form") == "nectar" and all(len(c.messages) == 1 and c.messages[0].content is not None for c in record.candidates)
         items = [self._item(c, nectar) for c in record.candidates]
         if nectar:
-            row: Row = {"prompt": write_side(record.messages, True), "answers": items}
+            row: Row = {"prompt": write_side(record.messages, True, "user", lost), "answers": items}
         else:
-            row = {"context": write_side(record.messages, kept.get("context") == "text"), "completions": items}
+            row = {"context": write_side(record.messages, kept.get("context") == "text", "user", lost), "completions": items}
         return [side_fields(record, row, self, "ranked")]
 
     def _item(self, c: Candidate, nectar: bool) -> Row:

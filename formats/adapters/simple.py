@@ -13,6 +13,7 @@ from formats.adapters.adapter import (
     Unreadable,
     conversation,
     finish,
+    joined,
     kind,
     notes,
     only_text,
@@ -39,8 +40,8 @@ class Text(Adapter):
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         text = record.text
         if text is None and record.plain and not record.candidates:
-            lost |= {"messages", "plain"}  # prompt and completion as one string, as a language model reads them
-            text = "".join(m.content or "" for m in record.messages)
+            lost |= {"messages", "plain", "text"}  # prompt and completion as one string, as a language model reads them
+            text = joined(record.messages, lost)
         if text is None:
             raise Unholdable("needs_template", "turns become text by a chat template; render them first, or convert to chatml")
         return [side_fields(record, {"text": text}, self, "text")]
@@ -73,7 +74,7 @@ class Prompt(Adapter):
             lost.add("messages")
         if not prompt:
             raise Unholdable("no_prompt", "there is no turn before the answer")
-        row: Row = {"prompt": write_side(prompt, record.plain)}
+        row: Row = {"prompt": write_side(prompt, record.plain, "user", lost)}
         if record.tools is not None:
             row["tools"] = record.tools
         return [side_fields(record, row, self, "prompt")]
@@ -125,7 +126,7 @@ class PromptCompletion(Adapter):
             raise Unholdable("no_answer", "the last turn is not the assistant's")
         if not prompt:
             raise Unholdable("no_prompt", "there is no turn before the answer")
-        row: Row = {"prompt": write_side(prompt, record.plain), kept.get("answer", "completion"): write_side(answer, record.plain)}
+        row: Row = {"prompt": write_side(prompt, record.plain, "user", lost), kept.get("answer", "completion"): write_side(answer, record.plain, "assistant", lost)}
         if record.tools is not None:
             row["tools"] = record.tools
         return [side_fields(record, row, self, "prompt_completion")]
@@ -167,7 +168,7 @@ class Stepwise(Adapter):
             raise Unholdable("no_steps", "one candidate with a label for each of its turns is expected")
         candidate = record.candidates[0]
         only_text(candidate.messages, "a list of steps")
-        row: Row = {"prompt": write_side(record.messages, record.plain)}
+        row: Row = {"prompt": write_side(record.messages, record.plain, "user", lost)}
         row |= {"completions": [inline(m) for m in candidate.messages], "labels": candidate.labels}
         return [side_fields(record, row, self, "stepwise")]
 
@@ -185,6 +186,10 @@ def read_side(row: Row, key: str, role: str, roles: Mapping[str, str] | None) ->
     return [Message(role, want_text(row, key))], True
 
 
-def write_side(messages: list[Message], plain: bool) -> Any:
-    """Text where the record is plain, turns otherwise."""
-    return "".join(m.content or "" for m in messages) if plain else [write_turn(m, OPENAI) for m in messages]
+def write_side(messages: list[Message], plain: bool, role: str, lost: set[str]) -> Any:
+    """Text where the record is plain, turns otherwise. role: what a reader will take text for."""
+    if not plain:
+        return [write_turn(m, OPENAI) for m in messages]
+    if any(m.role != role for m in messages):
+        lost.add("messages")
+    return joined(messages, lost)

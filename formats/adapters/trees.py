@@ -23,6 +23,7 @@ from formats.adapters.turns import OPENAI, read_turn, tools_text, write_turn
 from formats.json_text import dumps, loads
 from formats.records import Candidate, Message, Record
 
+_NODE = frozenset({"role", "text", "replies", "rank"})
 _OASST = {"prompter": "user", "assistant": "assistant", "system": "system"}
 
 
@@ -36,7 +37,7 @@ class Oasst(Adapter):
     name: ClassVar[str] = "oasst"
     summary: ClassVar[str] = "OpenAssistant message trees"
     holds: ClassVar[frozenset[str]] = frozenset({"candidates", "candidates.rank", "messages.extra", "candidates.extra"})
-    native: ClassVar[frozenset[str]] = frozenset({"prompt", "message_tree_id"})
+    native: ClassVar[frozenset[str]] = frozenset({"prompt"})
 
     def __init__(self, branches: Literal["threads", "ranked", "best"] = "threads") -> None:
         self.branches = branches
@@ -83,7 +84,13 @@ class Oasst(Adapter):
             raise Unholdable("no_prompt", "a tree begins with a human turn")
         if any(len(c.messages) != 1 for c in record.candidates):
             raise Unholdable("turns", "a candidate must be one turn")
+        if any(m.role not in ("user", "assistant", "system") for m in record.messages):
+            raise Unholdable("turns", "turns must be the human's, the assistant's or the system's")
         only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "OASST")
+        if record.candidates:
+            lost.add("candidates")  # each reply reads as a conversation of its own
+        if any(m.extra and not _NODE.isdisjoint(m.extra) for m in record.messages):
+            lost.add("messages.extra")
         replies = [_written(c.messages[0], c.rank) for c in record.candidates]
         for message in reversed(record.messages):
             node = _written(message, None)
@@ -112,7 +119,7 @@ def _node(node: dict[str, Any]) -> Message:
 
 def _written(message: Message, rank: int | None) -> dict[str, Any]:
     role = "prompter" if message.role == "user" else message.role
-    node = {**{k: v for k, v in (message.extra or {}).items() if k != "as"}, "role": role, "text": inline(message), "replies": []}
+    node = {**(message.extra or {}), "role": role, "text": inline(message), "replies": []}
     return {**node, "rank": rank} if rank is not None else node
 
 
