@@ -41,7 +41,10 @@ _FEWEST_NATIONAL, _FEWEST_INTERNATIONAL = 9, 7  # digits; shorter national numbe
 # Words of telephones. The scan looks for the first three letters of the short list, so every word there has one of them.
 _LOCAL_WORDS = rb"tele?phon\w{0,4}|telefax|telefon\w{0,4}|phones?|tel|fax|call|mobile|cell|cellphone|celular"
 _OTHER_WORDS = rb"t\xc3\xa9l\S{0,10}|whatsapp|sms|hotline|dial|handy|mobil|contact|number|pager|portable|\xe7\x94\xb5\xe8\xaf\x9d|\xe6\x89\x8b\xe6\x9c\xba"
-_LOCAL_WORD = re.compile(rb"(?<![<a-z])(?:" + _LOCAL_WORDS + rb")(?![a-z])")
+_LOCAL_WORD = re.compile(  # and nothing but such words between it and the number
+    rb"(?<![<a-z])(?:" + _LOCAL_WORDS + rb")[^0-9a-z]{0,4}"
+    rb"(?:(?:numbers?|no|nr|num|is|at|us|me|him|her|on|to|or|was|line|office|home|work)[^0-9a-z]{1,4}){0,4}\Z"
+)
 _PHONE_WORD = re.compile(rb"(?<![<a-z])(?:" + _LOCAL_WORDS + rb"|" + _OTHER_WORDS + rb")(?![a-z])")
 _WORD_BYTES = 32
 _BOOK_WORD = re.compile(rb"isbn|asin|issn")
@@ -51,6 +54,7 @@ _NUMBER_AFTER = re.compile(rb"(?: |\xc2\xa0|\xe2\x80\xaf){1,4}-?[0-9]")
 _PAIR_BEFORE, _PAIR_AFTER = re.compile(rb"(?<![0-9a-f])[0-9a-f]{2}[ .]\Z"), re.compile(rb"[ .][0-9a-fA-F]{2}(?![0-9A-Za-z])")
 _WIDE = re.compile(rb"(?:[ ]|\xc2\xa0|\xe2\x80\xaf){2}")
 _DATE_GROUP = re.compile(r"(?:1[5-9]|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
+_YEAR = re.compile(r"1[5-9][0-9]{2}|20[0-2][0-9]")
 _CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
 _OUTLINE_MOST = 12  # pairs that are all this small number sections (05.02.06.02.01) or are bytes
 
@@ -209,6 +213,11 @@ def _is_part_of_numbers(c: Candidate) -> bool:
     """Whether this rather belongs to a table, a hex dump, an outline, a decimal fraction or a file name."""
     digits = "".join(c.groups)
     separators = _GROUP.sub(b"", c.found)
+    first_year, last_year = _YEAR.fullmatch(c.groups[0]), _YEAR.fullmatch(c.groups[-1])
+    if len(c.groups) > 1 and (first_year or (last_year and separators[-1:] in (b" ", b"("))):
+        return True
+    if tuple(map(len, c.groups)) == (5, 5) and separators.strip(b" \xc2\xa0"):
+        return True  # a range: 65001-65012
     if c.groups[0] == "0" and b")" not in c.found[:4]:
         return True
     if _WIDE.search(c.found) or c.found.count(b"/") > 1 or c.found.rfind(b"(") > 1 or any(_DATE_GROUP.fullmatch(g) for g in c.groups):
@@ -219,7 +228,7 @@ def _is_part_of_numbers(c: Candidate) -> bool:
         small = all(int(g) <= _OUTLINE_MOST for g in c.groups[1:])
         return small or bool(_PAIR_BEFORE.search(c.before) or _PAIR_AFTER.match(c.after))
     if len(c.groups) == 1:
-        in_name = c.before.endswith(b"(") and c.after[:2] == b")."
+        in_name = (c.before.endswith(b"(") or (c.found[:1] == b"(" and b")" not in c.found)) and c.after[:2] == b")."
         return in_name or _is_isbn(digits) or _BOOK_WORD.search(c.before) is not None
     return False
 
@@ -239,7 +248,15 @@ def _is_local(c: Candidate) -> bool:
     """Whether a word of telephones stands before 7 to 12 digits in groups of two to five: a number without area code, perhaps."""
     sizes = [len(g) for g in c.groups]
     grouped = len(sizes) > 1 and min(sizes) >= 2 and max(sizes) <= 5 and 7 <= sum(sizes) <= 12
-    if not grouped or _DATE.match(c.found) or (len(sizes) == 2 and sizes == [4, 4] and c.found[4:5] != b" "):
+    years = any(_YEAR.fullmatch(g) for g in c.groups[:1])
+    if (
+        not grouped
+        or years
+        or b"/" in c.found
+        or c.found.rfind(b"(") > 0
+        or _DATE.match(c.found)
+        or (sizes == [4, 4] and c.found[4:5] != b" ")
+    ):
         return False
     return _LOCAL_WORD.search(c.before) is not None and not _WIDE.search(c.found)
 
