@@ -62,8 +62,9 @@ def load(name: str) -> LanguageSettings:
 
 
 def _path(name: str, folder: str = "") -> str:
-    own = Path(__file__).with_name(f"{name}.yaml")
-    return str(own) if name in shipped() else os.path.normpath(os.path.join(folder, os.path.expanduser(name)))
+    if name in shipped():
+        return str(Path(__file__).with_name(f"{name}.yaml"))
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(name)))
 
 
 @lru_cache(maxsize=32)

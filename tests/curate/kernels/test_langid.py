@@ -28,10 +28,22 @@ KINDS: dict[str, dict[str, Any]] = {
     "single characters": {"shortest": 1, "longest": 3, "dim": 16},
     "words only": {"shortest": 0, "longest": 0},
     "two labels": {"n_labels": 2},
+    "one label": {"n_labels": 1},
+    "one label, softmax": {"n_labels": 1, "loss": 3},
+    "negative sampling": {"loss": 2},
+    "one against all": {"loss": 4, "dim": 16},
+    "word pairs": {"word_ngrams": 2},
+    "word 4-grams alone": {"word_ngrams": 4, "shortest": 0, "longest": 0, "loss": 3},
+    "word n-grams, pruned": {"word_ngrams": 3, "quantised": True, "kept": 200},
+    "quantised output": {"quantised": True, "quantised_output": True, "kept": 90},
+    "quantised without norms": {"quantised": True, "quantised_output": True, "norms": False, "loss": 4},
+    "version 11": {"version": 11},
+    "long n-grams": {"shortest": 5, "longest": 9},
+    "many dimensions": {"dim": 100, "loss": 3},
 }
 TEXTS = [
     "the cat", "a", "na\u00efve the \u4e2d\u6587 \U0001f600 x", "<x> >< <<", "w" * 31, "w" * 32, "w" * 33, "\u0432" * 16, "\u0432" * 17, "\u4e2d" * 300,
-    "tab\tvt\vff\fcr\rnul\x00end", "__label__x the", "__label__", "__label", "</s", "</s>x", "same same same", "\x1c\x85\u3000 odd spaces", "\x7f\x01",
+    "tab\tvt\vff\fcr\rnul\x00end", "__label__x the", "__label__", "__label", "__label__l1 the", "</s", "</s>x", "same same same", "\x1c\x85\u3000 odd spaces", "\x7f\x01",
 ]  # fmt: skip
 
 
@@ -48,6 +60,34 @@ def run(identifier: Identifier, texts: list[str]) -> list[tuple[int, float]]:
 def fasttext_says(model: Any, text: str) -> tuple[str, float]:
     score, label = model.f.predict(text.replace("\n", " ") + "\n", 1, 0.0, "strict")[0]
     return label, score
+
+
+def labels_of(scores: list[tuple[float, str]]) -> list[str]:
+    """Labels sorted by falling score, then by name: the order among equal ones is the C++ library's."""
+    return [label for _, label in sorted(scores, key=lambda pair: (-round(pair[0], 5), pair[1]))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_best_labels_equal_fasttext(kind: str, tmp_path: Path) -> None:
+    raw = naive.made_up(WORDS, **{"n_labels": 9, **KINDS[kind]})
+    path = tmp_path / "model.bin"
+    path.write_bytes(raw)
+    public, model = fasttext.load_model(str(path)), parse(raw)
+    identifier, column = Identifier(model), views(pa.array(TEXTS, pa.large_string()))
+    every = identifier.probabilities(*column)
+    for k in (1, 3, 20):
+        labels, scores = identifier.top(*column, k)
+        for text, label, score, chances in zip(TEXTS, labels.tolist(), scores.tolist(), every, strict=True):
+            expected = public.f.predict(text + "\n", k, 0.0, "strict")
+            named = [number for number in label if number >= 0]
+            assert len(named) == len(expected) and score[len(named) :] == [0.0] * (k - len(named)), text
+            assert np.allclose(score[: len(named)], [s for s, _ in expected], atol=2e-6), text
+            assert list(chances[named]) == score[: len(named)] and (np.diff(score) <= 0).all()
+            if k == 1:
+                assert "__label__" + model.labels[named[0]] == expected[0][1]
+            if k == 20:
+                ours = [(s, "__label__" + model.labels[n]) for s, n in zip(score, named, strict=False)]
+                assert labels_of(ours) == labels_of(expected), text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,3 +185,36 @@ def test_padding_for_vector_lanes_changes_nothing() -> None:
     label, score = run(Identifier(model), ["the cat"])[0]
     assert (label, pytest.approx(score, abs=1e-6)) == naive.predict(model, "the cat")
     assert np.float32(score) == score
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33])
+def test_words_that_end_with_the_buffer(size: int) -> None:
+    """Eight bytes are read at once only where eight are left; what lies behind the text must not matter."""
+    model = parse(naive.made_up(["w" * 8, "w" * 16, "w" * 24], 5))
+    text = "w" * size
+    expected = run(Identifier(model), [text + " "])
+    room = np.frombuffer((text + "zzzzzzzzzzzz").encode(), np.uint8)
+    for data in (room[:size].copy(), room[:size], room):
+        label, score = Identifier(model)(data, np.array([0, size], np.int64))
+        assert [(int(label[0]), float(score[0]))] == expected
+
+
+@pytest.mark.parametrize("kind", ["dense tree", "single characters", "long n-grams", "words only", "word pairs"])
+def test_words_of_any_length(kind: str) -> None:
+    """Characters of missed words are hashed 1,024 at a time: words around that, and many words of a few characters."""
+    model = parse(naive.made_up(WORDS, 4, **KINDS[kind]))
+    random = np.random.default_rng(0)
+
+    def word(first: str, n: int) -> str:
+        return "".join(map(chr, (ord(first) + random.integers(0, 26, n)).tolist()))
+
+    texts = [word("a", n) for n in (1020, 1021, 1022, 1023, 1024, 1025, 1400, 2048, 3000)]
+    texts += [word("\u0430", n) for n in (1021, 1022, 1023, 2047)] + [word("\U0001f600", 1022)]
+    texts += ["x " + word("a", 1020), "x " + word("a", 1017) + " z", " ".join(word("a", 1 + i % 30) for i in range(300))]
+    identifier = Identifier(model)
+    sums, counts = identifier._sums(*views(pa.array(texts, pa.large_string())))
+    for text, total, count in zip(texts, sums.reshape(len(texts), -1), counts.tolist(), strict=True):
+        rows = naive.rows_of(model, text)
+        assert count == len(rows), len(text)
+        exact = model.weights[rows].astype(np.float64).sum(0)
+        assert np.allclose(total[: len(exact)], exact, rtol=0, atol=0.02), len(text)
