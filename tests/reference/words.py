@@ -10,8 +10,9 @@ SEED, ODD1, ODD2, ODD3 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB13311
 
 CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 SPACE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # str.isspace
-LETTERLIKE = rf"(?:(?![{CJK}])[\p{{L}}\p{{M}}\p{{N}}_])"
-UNICODE_WORD = regex.compile(rf"[{CJK}]|{LETTERLIKE}+(?:['\u2019.\-]{LETTERLIKE}+)*|(?:(?!{LETTERLIKE})[^{CJK}{SPACE}])+")
+UNSPACED = r"(?:(?=\p{LB=SA})[\p{L}\p{M}])"  # letters and marks of Thai, Lao, Burmese, Khmer and their neighbours
+LETTERLIKE = rf"(?:(?![{CJK}]|{UNSPACED})[\p{{L}}\p{{M}}\p{{N}}_])"
+UNICODE_WORD = regex.compile(rf"[{CJK}]|{UNSPACED}(?:(?=\p{{M}}){UNSPACED})*|{LETTERLIKE}+(?:['\u2019.\-]{LETTERLIKE}+)*|(?:(?!{LETTERLIKE}|{UNSPACED})[^{CJK}{SPACE}])+")
 
 
 def split(text: str, kind: str) -> list[str]:

@@ -13,7 +13,7 @@ from curate.kernels.words import ALL_SYMBOLS, HAS_LETTER, Words, split_words
 from tests.reference import words as naive
 
 SPLITS = ("unicode", "whitespace")
-TRICKY = "ab Z9_'\u2019-. ..\n\r\t\x1c\x85\u00a0\u3000\u2028\u200b\u200d#\u2026\u00e9\u0301\u4e2d\u3042\u30fc\uac00\u0e01\U0001f600\U00020000\x00"
+TRICKY = "ab Z9_'\u2019-. ..\n\r\t\x1c\x85\u00a0\u3000\u2028\u200b\u200d#\u2026\u00e9\u0301\u4e2d\u3042\u30fc\uac00\u0e01\u0e34\u0e51\u1780\u17d2\u1019\u1031\u0ea5\U0001f600\U00020000\x00"
 texts = st.lists(st.text(st.sampled_from(TRICKY), max_size=40) | st.text(max_size=30), max_size=6)
 
 
@@ -37,6 +37,7 @@ def spelled(words: Words, text: pa.LargeStringArray) -> list[list[str]]:
         ),
         ("\u6f22\u5b57abc\u304b", ["\u6f22", "\u5b57", "abc", "\u304b"]),
         ("\u6f22-\u5b57 a-\u6f22", ["\u6f22", "-", "\u5b57", "a", "-", "\u6f22"]),
+        ("\u0e17\u0e35\u0e48\u0e19\u0e35\u0e48a\u0e01-b 1\u0e51", ["\u0e17\u0e35\u0e48", "\u0e19\u0e35\u0e48", "a", "\u0e01", "-", "b", "1\u0e51"]),
         ("_x_ $5,000.00!?", ["_x_", "$", "5", ",", "000.00", "!?"]),
         ("a.", ["a", "."]),
         (".a", [".", "a"]),
@@ -61,6 +62,13 @@ def test_words_are_the_naive_ones(given_: list[str]) -> None:
         assert words.raw.tolist() == [naive.hash_bytes(w.encode()) for w in flat]
         assert words.chars.tolist() == [len(w) for w in flat]
         assert words.flags.tolist() == [naive.flags(w) for w in flat]
+
+
+def test_scripts_without_spaces() -> None:
+    """Every code point of the blocks of Thai, Lao, Burmese, Khmer and their neighbours, between letters and doubled."""
+    every = [*range(0x0E00, 0x1B00), *range(0xA900, 0xAB00), *range(0x11700, 0x11760)]
+    text = " ".join(f"x{chr(c)}y {chr(c)}{chr(c)} \u0e01{chr(c)} {chr(c)}-{chr(c)}" for c in every)
+    assert spelled(split_words(column([text]), "unicode"), column([text])) == [naive.split(text, "unicode")]
 
 
 def test_flags() -> None:
