@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STEPS = {
     "clean": "curate.steps.cleaning:Clean",
     "language": "curate.steps.languages:Language",
-    "by_language": "curate.steps.by_language:ByLanguage",
+    "by_language": "curate.steps.language_filters:ByLanguage",
     "gopher_quality": "curate.steps.quality:GopherQuality",
     "gopher_repetition": "curate.steps.repetition:GopherRepetition",
     "c4": "curate.steps.c4_rules:C4",

@@ -112,6 +112,14 @@ def documents(texts: list[str | None]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=DOCUMENT)
 
 
+def lent(step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the language that the step reads, which depends on the text alone."""
+    if "lang_code" not in step.reads():
+        return batch
+    codes = [("en", "de", "zz")[len(text or "") % 3] for text in batch.column("text").to_pylist()]
+    return batch.append_column("lang_code", pa.array(codes, pa.string()))
+
+
 def variants(name: str, settings: dict[str, dict[str, Any]]) -> list[Step]:
     """The step as it comes, and in annotate mode where it has one."""
     kind = registry.load("steps", name)
@@ -125,7 +133,7 @@ def variants(name: str, settings: dict[str, dict[str, Any]]) -> list[Step]:
 def result(step: Step, batches: list[pa.RecordBatch]) -> pa.Table:
     """What the step makes of the corpus: every row with its verdict, so that nothing hides in a filter."""
     rows = []
-    for outcome in outcomes(step, batches, WorkContext(seed=3)):
+    for outcome in outcomes(step, [lent(step, batch) for batch in batches], WorkContext(seed=3)):
         table = pa.Table.from_batches([outcome.batch])
         if outcome.verdict is not None:
             v = outcome.verdict
@@ -157,8 +165,9 @@ def test_declares_itself(name: str, settings: dict[str, dict[str, Any]]) -> None
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keeps_rows_and_touches_only_what_it_declares(name: str, settings: dict[str, dict[str, Any]]) -> None:
-    batch = documents([*ODD_TEXTS, None])
+    plain = documents([*ODD_TEXTS, None])
     for step in variants(name, settings):
+        batch = lent(step, plain)
         (outcome,) = outcomes(step, [batch])
         assert isinstance(outcome, Outcome) and len(outcome.batch) == len(batch)
         before = {n for n in batch.schema.names if n not in step.removes()}
@@ -210,10 +219,10 @@ def read_only(batch: pa.RecordBatch) -> pa.RecordBatch:
 @pytest.mark.parametrize("name", NAMES)
 def test_empty_batch_and_long_line(name: str, settings: dict[str, dict[str, Any]]) -> None:
     for step in variants(name, settings):
-        (outcome,) = outcomes(step, [documents([])])
+        (outcome,) = outcomes(step, [lent(step, documents([]))])
         assert len(outcome.batch) == 0
         long = "a long line of words without an end " * 30_000
-        (outcome,) = outcomes(step, [documents([long, "x" * (1 << 20), "short"])])
+        (outcome,) = outcomes(step, [lent(step, documents([long, "x" * (1 << 20), "short"]))])
         assert len(outcome.batch) == 3
 
 
@@ -223,6 +232,8 @@ def test_is_a_function_on_a_table(name: str, settings: dict[str, dict[str, Any]]
 
     table = pa.table({"text": ["one", "two", "two"], "id": ["a", "b", "c"], "source": ["s"] * 3, "meta": ["{}"] * 3})
     function = getattr(curate.steps, name)
+    if name == "by_language":
+        table = table.append_column("lang_code", pa.array(["en", "de", "zz"]))
     made = function(table, **settings.get(name, {}))
     kind = registry.load("steps", name)
     expected = run_step(kind(**settings.get(name, {})), table)

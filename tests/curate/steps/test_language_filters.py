@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from curate.apply import outcomes, run_step
 from curate.errors import RecipeError
 from curate.languages import load, shipped
-from curate.steps.by_language import ByLanguage
+from curate.steps.language_filters import ByLanguage
 from curate.steps.quality import GopherQuality
 
 FILE = """
