@@ -34,20 +34,20 @@ class Policies(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     consecutive: Literal["keep", "join", "reject"] = Field(
-        "keep", description="turns of one role after each other: keep, join with a blank line, reject the row"
+        default="keep", description="turns of one role after each other: keep, join with a blank line, reject the row"
     )
     leading_assistant: Literal["keep", "drop", "reject"] = Field(
-        "keep", description="a conversation that begins with the assistant: keep, drop the turn, reject the row"
+        default="keep", description="a conversation that begins with the assistant: keep, drop the turn, reject the row"
     )
     trailing_user: Literal["keep", "drop", "reject"] = Field(
-        "keep", description="a conversation that does not end with the assistant: keep, drop those turns, reject the row"
+        default="keep", description="a conversation that does not end with the assistant: keep, drop those turns, reject the row"
     )
     empty_turn: Literal["keep", "drop", "reject"] = Field(
-        "keep", description="a turn without any content: keep, drop the turn, reject the row"
+        default="keep", description="a turn without any content: keep, drop the turn, reject the row"
     )
     identical_answers: Literal["keep", "reject"] = Field(default="keep", description="a pair of equal answers: keep, reject the row")
     inline_reasoning: Literal["keep", "split"] = Field(
-        "keep", description="an answer that begins with a <think> block: keep, or move the block to the field for reasoning"
+        default="keep", description="an answer that begins with a <think> block: keep, or move the block to the field for reasoning"
     )
 
     def apply(self, record: Record, counts: Counter[str]) -> Record:

@@ -144,9 +144,10 @@ def _elements(source: Source, max_bytes: int) -> Iterator[tuple[int, bytes, str]
                 depth += 1
                 start = match.end() if depth == 1 else start
             elif depth == 1:
-                raw = data[start : match.start()].strip()
+                raw = data[start : match.start()].lstrip()
+                at_raw, raw = match.start() - len(raw), raw.rstrip()
                 if raw:
-                    yield base + start, raw, too_long(max_bytes) if len(raw) > max_bytes else ""
+                    yield base + at_raw, raw, too_long(max_bytes) if len(raw) > max_bytes else ""
                 start = match.end()
                 depth -= token != b","
             elif token != b",":

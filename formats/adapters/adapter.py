@@ -204,9 +204,11 @@ def conversation(record: Record, lost: set[str]) -> list[Message]:
     return [*record.messages, *chosen.messages]
 
 
-def only_text(messages: Iterable[Message], what: str) -> None:
-    """Raise Unholdable where turns hold more than text: calls of tools, images."""
+def only_text(messages: Iterable[Message], what: str, lost: set[str]) -> None:
+    """Raise Unholdable where turns hold more than text: calls of tools, images. Null content becomes empty text, which is named."""
     for m in messages:
+        if m.content is None and m.parts is None:
+            lost.add("messages.content")
         if m.tool_calls or m.role == "tool":
             raise Unholdable("tool_calls", f"{what} has no place for tool calls")
         if m.parts is not None and any(isinstance(p, dict) and p.get("type", "text") != "text" for p in m.parts):
@@ -220,7 +222,5 @@ def joined(messages: Iterable[Message], lost: set[str]) -> str:
         lost.add("messages")
     for m in turns:
         _turn(m, lost)
-        if m.content is None:
-            lost.add("messages.content")
-    only_text(turns, "a plain string")
+    only_text(turns, "a plain string", lost)
     return "".join(text_of(m) for m in turns)

@@ -88,7 +88,7 @@ class Alpaca(Adapter):
         kept = notes(record, "alpaca")
         keys = VARIANTS.get(kept.get("keys", ""), ALPACA)
         messages = conversation(record, lost)
-        only_text(messages, "Alpaca")
+        only_text(messages, "Alpaca", lost)
         if not messages or messages[-1].role != "assistant":
             raise Unholdable("no_answer", "the last turn is not the assistant's")
         row = write_prompt(messages[:-1], keys, kept)
@@ -238,7 +238,7 @@ class SelfInstruct(Adapter):
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         messages = conversation(record, lost)
-        only_text(messages, "Self-Instruct")
+        only_text(messages, "Self-Instruct", lost)
         if len(messages) != 2 or messages[-1].role != "assistant":
             raise Unholdable("turns", "one user turn and one answer are expected")
         row = write_prompt(messages[:-1], ALPACA, {k: v for k, v in notes(record, "alpaca").items() if k == "input" and v is not None})

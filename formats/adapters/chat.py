@@ -136,6 +136,8 @@ def write_sharegpt(m: Message, spelling: Spelling, lost: set[str]) -> list[Row]:
         lost.add("messages.tool_calls.id")
     if m.content or m.parts:
         lost.add("messages")  # two turns where there was one
+    elif m.content is not None:
+        lost.add("messages.content")
     text = spelt.pop("call", None) or call_text(m.tool_calls)
     rest = {k: v for k, v in (m.extra or {}).items() if k != "as"} | ({"as": spelt} if spelt else {})
     bare = Message(m.role, text, loss=m.loss, extra=rest or None, name=m.name)

@@ -45,7 +45,7 @@ class ChatMl(Adapter):
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         messages = conversation(record, lost)
-        only_text(messages, "ChatML")
+        only_text(messages, "ChatML", lost)
         text = render(messages)
         if notes(record, "chatml").get("newline") is False:
             text = text.removesuffix("\n")

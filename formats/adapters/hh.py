@@ -45,18 +45,18 @@ class Hh(Adapter):
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         pair = ranked_pairs(record, "best_vs_worst")[0]
+        if any(len(c.messages) != 1 for c in pair):
+            raise Unholdable("transcript", "an answer must be one turn")
         if [c.rank for c in record.candidates] != [0, 1]:
             lost.add("candidates")
         texts = []
         for candidate, given in zip(pair, notes(record, "hh").get("text", (None, None)), strict=True):
             messages = [*record.messages, *candidate.messages]
-            only_text(messages, "an HH transcript")
+            only_text(messages, "an HH transcript", lost)
             turns = [(m.role, inline(m)) for m in messages]
             text = given if given is not None and _same(given, turns) else render(turns)
             if not _same(text, turns):
-                raise Unholdable(
-                    "transcript", "a turn holds a label of its own, is not the human's or the assistant's, or the answer is not one turn"
-                )
+                raise Unholdable("transcript", "a turn holds a label of its own, or is not the human's or the assistant's")
             texts.append(text)
         return [side_fields(record, {"chosen": texts[0], "rejected": texts[1]}, self, "hh")]
 

@@ -137,7 +137,7 @@ class UltraFeedback(Adapter):
             raise Unholdable("turns", "the prompt must be one user turn")
         if any(len(c.messages) != 1 for c in record.candidates):
             raise Unholdable("turns", "an answer must be one turn")
-        only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "UltraFeedback")
+        only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "UltraFeedback", lost)
         row: Row = {"instruction": inline(record.messages[0])}
         if all(c.model is not None for c in record.candidates):
             row["models"] = [c.model for c in record.candidates]
@@ -208,7 +208,7 @@ class HelpSteer(Adapter):
             raise Unholdable("no_attributes", f"every candidate needs scores among {', '.join(ATTRIBUTES)} and no others")
         if len(record.messages) != 1 or any(len(c.messages) != 1 for c in scored):
             raise Unholdable("turns", "prompt and answer must be one turn each")
-        only_text([*record.messages, *(c.messages[0] for c in scored)], "HelpSteer")
+        only_text([*record.messages, *(c.messages[0] for c in scored)], "HelpSteer", lost)
         if len(scored) > 1:
             lost.add("candidates")
         rows = []
@@ -254,7 +254,7 @@ class AlpacaFarm(Adapter):
             raise Unholdable("no_pair", "two candidates with ranks are expected")
         if any(len(c.messages) != 1 for c in record.candidates):
             raise Unholdable("turns", "an answer must be one turn")
-        only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "AlpacaFarm")
+        only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "AlpacaFarm", lost)
         row = write_prompt(record.messages, ALPACA, notes(record, "alpaca_farm"))
         for n, c in enumerate(record.candidates, 1):
             row[f"output_{n}"] = inline(c.messages[0])

@@ -126,7 +126,10 @@ class PromptCompletion(Adapter):
             raise Unholdable("no_answer", "the last turn is not the assistant's")
         if not prompt:
             raise Unholdable("no_prompt", "there is no turn before the answer")
-        row: Row = {"prompt": write_side(prompt, record.plain, "user", lost), kept.get("answer", "completion"): write_side(answer, record.plain, "assistant", lost)}
+        row: Row = {
+            "prompt": write_side(prompt, record.plain, "user", lost),
+            kept.get("answer", "completion"): write_side(answer, record.plain, "assistant", lost),
+        }
         if record.tools is not None:
             row["tools"] = record.tools
         return [side_fields(record, row, self, "prompt_completion")]
@@ -167,7 +170,7 @@ class Stepwise(Adapter):
         if len(record.candidates) != 1 or record.candidates[0].labels is None:
             raise Unholdable("no_steps", "one candidate with a label for each of its turns is expected")
         candidate = record.candidates[0]
-        only_text(candidate.messages, "a list of steps")
+        only_text(candidate.messages, "a list of steps", lost)
         row: Row = {"prompt": write_side(record.messages, record.plain, "user", lost)}
         row |= {"completions": [inline(m) for m in candidate.messages], "labels": candidate.labels}
         return [side_fields(record, row, self, "stepwise")]

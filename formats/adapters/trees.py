@@ -86,7 +86,7 @@ class Oasst(Adapter):
             raise Unholdable("turns", "a candidate must be one turn")
         if any(m.role not in ("user", "assistant", "system") for m in record.messages):
             raise Unholdable("turns", "turns must be the human's, the assistant's or the system's")
-        only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "OASST")
+        only_text([*record.messages, *(c.messages[0] for c in record.candidates)], "OASST", lost)
         if record.candidates:
             lost.add("candidates")  # each reply reads as a conversation of its own
         if any(m.extra and not _NODE.isdisjoint(m.extra) for m in record.messages):
@@ -189,7 +189,7 @@ class Segments(Adapter):
         messages = conversation(record, lost)
         if not record.plain:
             raise Unholdable("needs_template", "segments are raw text; turns become text by a chat template first")
-        only_text(messages, "segments")
+        only_text(messages, "segments", lost)
         segments = [{"label": bool(m.loss if m.loss is not None else m.role == "assistant"), "text": m.content or ""} for m in messages]
         if any(m.loss is None or (m.role == "assistant") != bool(m.loss) for m in messages):
             lost.add("messages")
