@@ -40,7 +40,7 @@ from curate.kernels.spacy_rules import (
     UNIT_END,
     bits_of,
     code_at,
-    maybe,
+    listed,
     rules,
 )
 from curate.kernels.words import ALL_SYMBOLS, HAS_LETTER, Columns
@@ -104,7 +104,7 @@ def _by_character(
         stop, some, every, last, count = _scan(data, at, end, rules)
         if words + (stop - at) + 2 > len(start):
             break
-        if some & RULED or (some & DIGIT and last & UNIT_END) or maybe(data, at, stop, SPECIAL, rules):
+        if some & RULED or (some & DIGIT and last & UNIT_END) or listed(data, at, stop, SPECIAL, rules) >= 0:
             first = words
             words = split_chunk(data, at, stop, rules, words, start, size)
             for k in range(first, words):
@@ -125,7 +125,7 @@ def _tail_mark(data: U8, at: int, end: int, rules: I32) -> Any:
     last = np.int64(rules[STAGE2 + data[end - 1]])
     if not last & SUFFIX and not (data[end - 1] == STOP and rules[STAGE2 + data[end - 2]] & BEFORE_STOP):
         return False
-    return not maybe(data, at, end, ANY_STRING, rules) and not maybe(data, at, end - 1, SPECIAL, rules)
+    return listed(data, at, end, ANY_STRING, rules) < 0 and listed(data, at, end - 1, SPECIAL, rules) < 0
 
 
 @leaf
@@ -188,7 +188,7 @@ def _document(data: U8, at: int, end: int, rules: I32, words: int, start: I64, s
             ends &= ends - one
             ruled = other & bits
             a, b = at + begin, at + stop
-            if not ruled and (not digit & bits or digit >> np.uint64(stop - 1) & one) and not maybe(data, a, b, SPECIAL, rules):
+            if not ruled and (not digit & bits or digit >> np.uint64(stop - 1) & one) and listed(data, a, b, SPECIAL, rules) < 0:
                 flag = np.int64(HAS_LETTER if letter & bits else 0)
                 words = _write(data, a, b, stop - begin, flag, words, start, size, raw, chars, flags)
                 continue
