@@ -245,7 +245,7 @@ def _needs_word(groups: tuple[str, ...]) -> bool:
 
 
 def _is_local(c: Candidate) -> bool:
-    """Whether a word of telephones stands before 7 to 12 digits in groups of two to five: a number without area code, perhaps."""
+    """Whether digits right after a word of telephones are a number, perhaps without area code: 7 to 12 in groups of two to five."""
     sizes = [len(g) for g in c.groups]
     grouped = len(sizes) > 1 and min(sizes) >= 2 and max(sizes) <= 5 and 7 <= sum(sizes) <= 12
     years = any(_YEAR.fullmatch(g) for g in c.groups[:1])
@@ -258,7 +258,7 @@ def _is_local(c: Candidate) -> bool:
         or (sizes == [4, 4] and c.found[4:5] != b" ")
     ):
         return False
-    return _LOCAL_WORD.search(c.before) is not None and not _WIDE.search(c.found)
+    return not _WIDE.search(c.found)
 
 
 def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple[int, int] | None]:
@@ -268,18 +268,17 @@ def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple
     def plans() -> tuple[Plan, ...]:
         return tuple(plan(r) for r in regions)
 
-    def is_national(text: memoryview, start: int, past: int, groups: tuple[str, ...]) -> bool:
-        near = before(text, start, _WORD_BYTES)
-        c = Candidate(bytes(text[start:past]), groups, near, bytes(text[past : past + 8]))
-        if _is_local(c):
-            return True
+    def is_national(text: memoryview, start: int, past: int, groups: tuple[str, ...], near: bytes, local: bool) -> bool:
         digits = "".join(groups)
-        if len(digits) < _FEWEST_NATIONAL or (len(groups) == 1 and digits in _COUNTING):
+        valid = len(digits) >= _FEWEST_NATIONAL and _is_national(digits, tuple(map(len, groups)), plans())
+        if not valid and not local:  # most candidates end here
             return False
-        worded = _PHONE_WORD.search(near) is not None
-        if not worded and (_needs_word(groups) or _is_part_of_numbers(c)):
+        c = Candidate(bytes(text[start:past]), groups, near, bytes(text[past : past + 8]))
+        if local and _is_local(c):
+            return True
+        if not valid or (len(groups) == 1 and digits in _COUNTING):
             return False
-        return _is_national(digits, tuple(map(len, groups)), plans())
+        return _PHONE_WORD.search(near) is not None or not (_needs_word(groups) or _is_part_of_numbers(c))
 
     def span_of(text: memoryview, match: Match) -> tuple[int, int] | None:
         found, start = match.group(), match.start()
@@ -294,6 +293,8 @@ def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple
             cut = next((i for i, (a, z) in enumerate(spots) if i and z - a < 2), len(spots))
             spots = spots[:cut]
         groups = tuple(found[a:z].decode("ascii") for a, z in spots)
+        near = b"" if international else before(text, start, _WORD_BYTES)
+        local = not international and _LOCAL_WORD.search(near) is not None
         for last in range(len(spots), 0, -1):
             digits = "".join(groups[:last])
             if len(digits) < _FEWEST_INTERNATIONAL:
@@ -304,7 +305,7 @@ def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple
                 continue
             if not international and last == 2 and found[spots[0][1] : spots[1][0]] == b".":
                 continue  # a decimal fraction
-            if is_international(digits) if international else is_national(text, start, past, groups[:last]):
+            if is_international(digits) if international else is_national(text, start, past, groups[:last], near, local):
                 return start, extension.end() if extension else past
         return None
 
