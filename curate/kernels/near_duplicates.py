@@ -27,7 +27,7 @@ F64 = npt.NDArray[np.float64]
 # that is larger and holds few duplicates is a template's.
 FIRST, LATEST, REPLACED = 64, 64, 32
 EDGES = 6  # of a document in a group: the strongest partners, and the most similar one
-COUNTS = ("compared", "matched", "bounded")  # pairs, pairs at the threshold, documents with a pair left out
+COUNTS = ("compared", "matched", "bounded")  # pairs, pairs at the threshold, documents not compared with all that may stay
 
 
 class Edges(NamedTuple):
@@ -131,7 +131,7 @@ def _compare(
                 elif s > similarity[e - 1]:
                     strong[e - 1], similarity[e - 1] = c, s
             counts[0] += looked
-            counts[2] += looked < n_kept + n_gone
+            counts[2] += n_kept > FIRST + LATEST
             if matched:
                 gone[n_gone] = d
                 n_gone += 1

@@ -161,7 +161,11 @@ def _closed(
     direct = np.isin(rows, weak[np.isin(strong, winner)])
     value = np.maximum(0.0, 1.0 - distance)
     partner = winners.column("id").take(pa.array(place[gone])).combine_chunks()
-    figures = {"removed_by_a_chain": int((gone & ~direct).sum()), "largest_cluster": int(count.max()) if len(count) else 0}
+    figures = {
+        "documents_with_a_pair": len(rows),
+        "removed_by_a_chain": int((gone & ~direct).sum()),
+        "largest_cluster": int(count.max()) if len(count) else 0,
+    }
     return _records(rows, gone, value[gone], partner, count), figures
 
 

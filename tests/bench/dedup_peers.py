@@ -103,7 +103,11 @@ def datatrove(rows: list[Row], only: bool, split: bool = False) -> Iterator[tupl
     """Its four stages, one task each (14 for the buckets), as in its example. split: str.split() in place of spaCy."""
     from datatrove.executor.local import LocalPipelineExecutor
     from datatrove.pipeline.dedup.minhash import (
-        MinhashConfig, MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature,
+        MinhashConfig,
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+        MinhashDedupSignature,
     )  # fmt: skip
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.writers import JsonlWriter

@@ -113,11 +113,16 @@ def documents(texts: list[str | None]) -> pa.RecordBatch:
 
 
 def lent(step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with the language that the step reads, which depends on the text alone."""
-    if "lang_code" not in step.reads():
-        return batch
-    codes = [("en", "de", "zz")[len(text or "") % 3] for text in batch.column("text").to_pylist()]
-    return batch.append_column("lang_code", pa.array(codes, pa.string()))
+    """The batch with the columns of other steps that this one reads; they depend on the text alone."""
+    sizes = [len(text or "") for text in batch.column("text").to_pylist()]
+    columns = {
+        "lang_code": pa.array([("en", "de", "zz")[n % 3] for n in sizes], pa.string()),
+        "dup_size": pa.array([n % 7 + 1 for n in sizes], pa.int64()),
+        "dup_of": pa.array([None if n % 2 else "d0" for n in sizes], pa.string()),
+    }
+    for name in columns.keys() & step.reads():
+        batch = batch.append_column(name, columns[name])
+    return batch
 
 
 def variants(name: str, settings: dict[str, dict[str, Any]]) -> list[Step]:
@@ -232,8 +237,8 @@ def test_is_a_function_on_a_table(name: str, settings: dict[str, dict[str, Any]]
 
     table = pa.table({"text": ["one", "two", "two"], "id": ["a", "b", "c"], "source": ["s"] * 3, "meta": ["{}"] * 3})
     function = getattr(curate.steps, name)
-    if name == "by_language":
-        table = table.append_column("lang_code", pa.array(["en", "de", "zz"]))
+    if name in ("by_language", "weight_by_cluster"):
+        table = pa.Table.from_batches([lent(registry.load("steps", name)(**settings.get(name, {})), table.to_batches()[0])])
     made = function(table, **settings.get(name, {}))
     kind = registry.load("steps", name)
     expected = run_step(kind(**settings.get(name, {})), table)
