@@ -199,6 +199,8 @@ def _scan_line(data: Any, at: int, end: int, max_chars: int, newlines: bool) -> 
     Returns (start and end of the stripped line, end of the line, where the next one starts, words, 1 where one of them has
     more than max_chars characters, 1 where it holds "[").
     """
+    if data[at] == 10:
+        return at, at, at, at + 1, 0, 0, 0
     first, last, words, bracket = at, at, 0, 0
     long = False
     zero, one = np.uint64(0), np.uint64(1)
