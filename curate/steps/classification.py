@@ -17,10 +17,10 @@ class Classifier(Scored):
     Reads `text` (and `id` with `top_fraction`), all of it, as one line. Adds `classifier_score` (float64 holding the model's
     float32), or the column that `column` names. With `min_score` the result depends on nothing but the document; with
     `top_fraction` on all documents of the dataset that reach the step, and on nothing else: not on workers or their number.
-    10 to 40 MB/s per core, by the size of the model.
+    30 to 85 MB/s per core, by the size of the model.
 
-    `top_fraction` keeps exactly that share, rounded up to whole documents; of equal scores the smaller ids. DCLM keeps the best
-    10 % by a threshold found on a sample, and ties as they come.
+    `top_fraction` keeps exactly that share, rounded up to whole documents; of equal scores the smaller ids. DCLM keeps about
+    the best 10 % by a fixed threshold.
     Any supervised model, .bin or .ftz, is taken: softmax, hierarchical, negative sampling, one against all; word n-grams.
     `curate classifier train` writes one with the labels hq and lq, as DCLM's has. Text without a word scores 0.
 

@@ -32,8 +32,8 @@ class Perplexity(Step):
     """Add the perplexity of every document under a KenLM model, and its bucket; drop what lies outside bounds.
 
     Reads `text`. Adds `perplexity` (null for text without a word, which is kept) and, where `head` and `tail` are given,
-    `perplexity_bucket`: head (at most `head`), middle (at most `tail`), tail. Depends on nothing but the document. A few MB/s
-    per core: KenLM is asked line by line.
+    `perplexity_bucket`: head (at most `head`), middle (at most `tail`), tail. Depends on nothing but the document. 4 MB/s
+    per core with CCNet's normalization, up to 35 without: KenLM is asked line by line.
 
     Per document: 10 ** (-s / t), where s is the sum of the base-10 logarithms that the model gives the document's lines, each with
     its end of sentence, and t their tokens, one more a line for that end. This is CCNet's `DocLM`, without its rounding to one digit;

@@ -189,7 +189,7 @@ class Toxicity(SafetySignal):
 
     Reads `text`, `source` and the column with the language, where one is named; adds columns (`toxicity_keep`, `_reason`,
     `_count`, `_share`, `_score`) and drops nothing unless told to: `mode: drop` with `max_count`, `max_share` or `max_score`.
-    Depends on nothing but the document, the lists and the model. 100 to 300 MB/s per core by words. The ledger counts, by
+    Depends on nothing but the document, the lists and the model. About 40 MB/s per core by words. The ledger counts, by
     source and language, documents, those with a listed word and those over a bound.
 
     No list and no model comes with it. `files` are named by language (`en`, `en.txt`), as in LDNOOBW; an entry counts between
@@ -211,7 +211,7 @@ class Nsfw(SafetySignal):
     """Add signals of sexual content: how many listed words a document holds, their share, and a classifier's score.
 
     Works as `toxicity` does, with columns `nsfw_keep`, `_reason`, `_count`, `_share`, `_score`, and drops nothing unless told to. No list and no
-    model comes with it. 100 to 300 MB/s per core by words.
+    model comes with it. About 40 MB/s per core by words.
 
     A signal, not a verdict: words of sex education, medicine, law and of LGBTQ life stand in lists of this kind, and the documents that
     lists remove from web text are to a good part not pornographic (docs/classifiers.md).

@@ -57,6 +57,10 @@ class Scored(CorpusStep):
         """Load the model."""
         raise NotImplementedError
 
+    def reads(self) -> frozenset[str]:
+        """Text, and with a share the id, which decides between equal scores."""
+        return frozenset({"text"} if self.top_fraction is None else {"text", "id"})
+
     def adds(self) -> Mapping[str, pa.DataType]:
         """The score; in annotate mode the decision too."""
         score: dict[str, pa.DataType] = {self.column: pa.float64()}

@@ -1,6 +1,6 @@
 """Train the same classifiers with curate and with the stock fasttext package: ROC-AUC, seconds of one core, memory.
 
-    python tests/bench/classifier_training.py --peer VENV/bin/python [--data FOLDER] [--runs 3] [--save]
+    python tests/bench/classifier_training.py --peer VENV/bin/python [--data FOLDER] [--runs 3] [--most 20000] [--save]
 
 VENV holds the stock package (pip install fasttext-wheel 'numpy<2'), which can't share an environment with fasttext-predict. Both train on the
 same bytes in the same order with the same settings and one thread, each from its file to a written model, in a process of its own, by
@@ -116,8 +116,9 @@ def lines(pairs: list[tuple[str, str]]) -> str:
     return "".join(made)
 
 
-def run(name: str, task: dict[str, Any], data: Path, peer: str, runs: int, folder: Path) -> dict[str, Any]:
+def run(name: str, task: dict[str, Any], data: Path, peer: str, runs: int, most: int, folder: Path) -> dict[str, Any]:
     given = documents(task["data"], data)
+    given = [given[i] for i in sorted(shuffled(len(given), SEED)[:most].tolist())]
     order = shuffled(len(given), SEED).tolist()
     cut = len(order) // 5
     train, test = folder / "train.txt", folder / "test.txt"
@@ -170,12 +171,13 @@ def main() -> None:
     parser.add_argument("--peer", required=True, help="python of an environment with the stock fasttext package")
     parser.add_argument("--data", type=Path, default=HERE.parents[1].parent / "shared" / "data")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--most", type=int, default=20_000, help="documents of a data set at most")
     parser.add_argument("--save", action="store_true")
     given = parser.parse_args()
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for name, task in TASKS.items():
-            found.append(run(name, task, given.data, given.peer, given.runs, Path(folder)))
+            found.append(run(name, task, given.data, given.peer, given.runs, given.most, Path(folder)))
             f = found[-1]
             print(
                 f"{name} ({f['text_mb']} MB): AUC {f['auc']:.4f}, fasttext {f['auc_fasttext']:.4f} (difference {f['auc_difference']:+.5f}); "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.classifiers.training import Corpus, Settings, shuffled, train_model
@@ -14,7 +14,16 @@ from curate.kernels.fasttext_model import word_hash
 from curate.kernels.fasttext_train import random_start, rows_of_words
 from tests.reference import fasttext_training as naive
 
-TEXTS = ["the river  runs\tto the sea", "größe 中文 the </s> __label__x end", "", "a\nb\x00c\x0bd", "to the sea to the sea", "x" * 70 + " the"]
+TEXTS = [
+    "the river  runs\tto the sea",
+    "größe 中文 the </s> __label__x end",
+    "",
+    "a\nb\x00c\x0bd",
+    "to the sea to the sea",
+    "x" * 70 + " the",
+]
+
+UNHURRIED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 
 def corpus_of(documents: list[tuple[str, int]], labels: int = 2) -> Corpus:
@@ -25,7 +34,7 @@ def corpus_of(documents: list[tuple[str, int]], labels: int = 2) -> Corpus:
 
 
 @given(st.lists(st.text(alphabet=" \n\0\tab中ä</s>_lbe", max_size=40), max_size=12), st.integers(0, 12))
-@settings(max_examples=60, deadline=None)
+@UNHURRIED
 def test_words_are_numbered_as_they_come(texts: list[str], cut: int) -> None:
     corpus = Corpus(("a", "b"))
     for part in (texts[:cut], texts[cut:]):
