@@ -86,8 +86,8 @@ def convert(
     target = adapter(to, **dict(write_settings or {}))
     files = list_files((src,), ".", SUFFIXES, "convert")
     found = None
-    if source is None and not _holds_records(files):
-        found = detect(_sample(files), src)
+    if source is None and not holds_records(files):
+        found = detect(sample(files), src)
         source = found.format
     reader = source if isinstance(source, Adapter) else adapter(source or "messages", columns, roles=roles, **dict(read_settings or {}))
     report = Report()
@@ -168,14 +168,14 @@ def _refuse(report: Report, quarantine: list[dict[str, Any]], reason: str, row: 
     quarantine.append({"file": row.path, "offset": row.offset, "reason": reason, "error": row.error, "content": content})
 
 
-def _holds_records(files: list[File]) -> bool:
+def holds_records(files: list[File]) -> bool:
     """Whether the files are tables of canonical records."""
     first = next((table_batches(f.uri) for f in files if is_table(f.uri)), None)
     batch = next(first, None) if first is not None else None
     return batch is not None and is_record(batch.schema)
 
 
-def _sample(files: list[File]) -> Iterator[Any]:
+def sample(files: list[File]) -> Iterator[Any]:
     """Rows from the beginning of every file, ROWS altogether."""
     each = max(1, ROWS // len(files))
     return chain.from_iterable(islice(_values(file), each) for file in files)

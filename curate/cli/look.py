@@ -61,8 +61,15 @@ def inspect(
     quarantine: Annotated[bool, typer.Option("--quarantine", help="The unreadable rows instead.")] = False,
     chars: Annotated[int, typer.Option("--chars", min=1, help="Characters of text to show for each value.")] = 300,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row.")] = False,
+    mask: Annotated[bool, typer.Option("--mask", help="Conversations as a model is trained on them, coloured by loss.")] = False,
+    tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="With --mask: folder with tokenizer.json, or the file.")] = None,
+    template: Annotated[str | None, typer.Option("--template", help="With --mask: a known template or a .jinja file.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="With --mask: write a page as well.")] = None,
 ) -> None:
-    """Look at rows of a dataset, a stage, dropped or quarantined rows."""
+    """Look at rows of a dataset, a stage, dropped or quarantined rows; with --mask, at what would be trained."""
+    if mask:
+        _show_mask(Path(what), tokenizer, template, rows, offset, chars, html)
+        return
     from curate.cli.rows import find_rows, show
 
     sub = "dropped" if dropped else "quarantine" if quarantine else None
@@ -72,3 +79,14 @@ def inspect(
             typer.echo(json.dumps(row, ensure_ascii=False, default=str))
     else:
         show(frame, chars)
+
+
+def _show_mask(what: Path, tokenizer: str | None, template: str | None, rows: int, offset: int, chars: int, html: Path | None) -> None:
+    from importlib.metadata import entry_points
+
+    from curate.errors import RecipeError
+
+    found = list(entry_points(group="curate.inspectors", name="mask"))
+    if not found or tokenizer is None:
+        raise RecipeError("--mask needs --tokenizer: the folder of the model's tokenizer." if found else "--mask needs the package `formats`.")
+    found[0].load()(what, tokenizer, template, rows, offset, chars, html)
