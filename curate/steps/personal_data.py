@@ -76,7 +76,9 @@ class PersonalData(Step):
     engine: tuple[Literal["fast", "presidio"], ...] = Field(
         ("fast",), min_length=1, max_length=2, description="fast, presidio, or both: [fast, presidio]"
     )
-    presidio: PresidioSettings = Field(PresidioSettings.model_validate({}), description="models, entities, bounds and recognisers of Presidio")
+    presidio: PresidioSettings = Field(
+        PresidioSettings.model_validate({}), description="models, entities, bounds and recognisers of Presidio"
+    )
     secret_file: str | None = Field(
         None,
         json_schema_extra={"path": True},

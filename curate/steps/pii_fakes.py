@@ -11,7 +11,7 @@
     key          letters for letters behind the same prefix, ending in EXAMPLE
 
 The digits follow from the canonical form, so one number written in two ways has one fake written in two ways. There are
-768 fake IPv4 addresses and at most 10^5 fake phone numbers of one length: two numbers may share a fake.
+762 fake IPv4 addresses and at most 10^5 fake phone numbers of one length: two numbers may share a fake.
 """
 
 from __future__ import annotations
