@@ -29,7 +29,7 @@ def test_an_edit_moves_the_modules_that_it_is_compiled_into(sources: Path) -> No
         file.write("\n")
     after = folders(sources)
     moved = {name for name in before if before[name] != after[name]}
-    assert {"shingles", "minhash", "near_duplicates", "ngrams", "content_hash", "unionfind"} <= moved
+    assert {"shingles", "minhash", "near_duplicates", "ngrams", "content_hash", "assignment"} <= moved
     assert not {"langid", "words", "c4lines", "hashing", "scan"} & moved
 
 
