@@ -130,14 +130,17 @@ class Rows:
         kept = shortened(messages, measure, limit, self.too_long)
         if kept is None:
             return Refused("too_long", f"{len(row.ids)} tokens, {limit} are allowed")
-        self.counts.shortened += 1
-        self.counts.turns_cut += len(messages) - len(kept)
-        return self.renderer.conversations([(kept, record)])[0]
+        made = self.renderer.conversations([(kept, record)])[0]
+        if isinstance(made, Row):
+            made.turns_cut = len(messages) - len(kept)
+            self.counts.shortened += 1
+            self.counts.turns_cut += made.turns_cut
+        return made
 
 
 def table(rows: Sequence[tuple[str, Row]]) -> pa.RecordBatch:
     """Rows with the schema ROW."""
-    columns = [pa.array([i for i, _ in rows], pa.string()), _lists([r.ids for _, r in rows]), _lists([r.labels() for _, r in rows])]
+    columns = [pa.array([i for i, _ in rows], pa.string()), int_lists([r.ids for _, r in rows]), int_lists([r.labels() for _, r in rows])]
     return pa.RecordBatch.from_arrays(columns, schema=ROW)
 
 
@@ -145,10 +148,10 @@ def packed_table(rows: Sequence[tuple[np.ndarray, np.ndarray]], capacity: int) -
     """(sequences of several rows with the schema PACKED, share of them that holds tokens)."""
     done = pack([len(ids) for ids, _ in rows], capacity)
     sequences = [joined([rows[n] for n in one]) for one in done.bins]
-    return pa.RecordBatch.from_arrays([_lists([s[name] for s in sequences]) for name in PACKED.names], schema=PACKED), done.fill
+    return pa.RecordBatch.from_arrays([int_lists([s[name] for s in sequences]) for name in PACKED.names], schema=PACKED), done.fill
 
 
-def _lists(values: Iterable[Any]) -> pa.ListArray:
+def int_lists(values: Iterable[Any]) -> pa.ListArray:
     """A list column of int32 from lists or arrays."""
     arrays = [np.asarray(v, np.int32) for v in values]
     offsets = np.concatenate([[0], np.cumsum([len(a) for a in arrays])]).astype(np.int32)

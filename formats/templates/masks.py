@@ -150,7 +150,7 @@ def learn(chat: ChatTokenizer) -> Anchors:
         missing = next((t for t, p in zip(turns, places, strict=True) if p < 0), turns[0])
         raise NoAnchors("turn_lost", f"the template does not write the {missing['role']}'s turn, or not in its place")
     ends = [p + len(t["content"]) for p, t in zip(places, turns, strict=True)]
-    between = text[ends[0] : places[1]]
+    between = text[ends[2] : places[3]]  # before the last answer, as at inference
     empty, header = (chat.template.render(turns[:1], prompt=prompt, **names) for prompt in (False, True))
     added = header[len(empty) :] if header.startswith(empty) else ""
     header = added if added.strip() and between.rstrip(" ").endswith(added.rstrip(" ")) else between

@@ -94,7 +94,7 @@ def _bos(chat: ChatTokenizer, text: str) -> Iterator[Problem]:
     if not bos:
         return
     count = len([i for i in chat.encode([text])[0].ids if i == chat.tokenizer.token_to_id(bos)])
-    own = chat.tokenizer.token_to_id(bos) in chat.adds_of_its_own()
+    own = chat.tokenizer.token_to_id(bos) in chat.own_ids
     if count > 1:
         yield Problem("bos_repeated", f"the template writes {bos!r} {count} times into one conversation.", "write bos_token once, before the loop over turns")
     elif count == 0 and own:

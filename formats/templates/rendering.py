@@ -51,6 +51,7 @@ class Row:
     trained: np.ndarray
     spans: list[Span]  # trained text, code points
     offsets: list[tuple[int, int]] | None = None  # of tokens, where asked for
+    turns_cut: int = 0  # turns left out because the row was too long
 
     def labels(self) -> np.ndarray:
         """int64 per token: its id, or -100."""

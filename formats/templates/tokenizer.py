@@ -30,11 +30,14 @@ class ChatTokenizer:
     def __init__(
         self, tokenizer: Any, template: Template | None, special: dict[str, str], stop: str | None = None, literals: Sequence[str] = ()
     ) -> None:
-        from tokenizers import Tokenizer
+        from tokenizers import Tokenizer, processors
 
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
+        self.own_ids: list[int] = self.tokenizer.encode("", add_special_tokens=True).ids  # what it puts around a text by itself
+        # It adds nothing here, and some trim blanks from offsets, so that a token seems to begin after the place where it does.
+        self.tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
         self.given_template, self.special, self.stop, self.literals = template, special, stop, tuple(literals)
         self.added: dict[str, int] = {t.content: i for i, t in self.tokenizer.get_added_tokens_decoder().items() if t.special}
         self.forbidden = _pattern([*self.added, *literals, OPEN, CLOSE, *_HELD])
@@ -79,11 +82,6 @@ class ChatTokenizer:
             offsets += [(a + at, b + at) for a, b in made.offsets]
             at += len(piece)
         return ids, offsets, re.sub(f"[{_HELD[0]}{_HELD[1]}]", "", text)
-
-    def adds_of_its_own(self) -> list[int]:
-        """Ids that the tokenizer puts around a text by itself, where it is asked to."""
-        found: list[int] = self.tokenizer.encode("", add_special_tokens=True).ids
-        return found
 
 
 def load(path: str, template: str | None = None, stop: str | None = None, date: str | None = None) -> ChatTokenizer:

@@ -18,7 +18,7 @@ import pytest
 from curate import registry
 from curate.apply import outcomes, run_step
 from curate.context import WorkContext
-from curate.schema import DOCUMENT, ROW
+from curate.schema import DOCUMENT, ROW, with_columns
 from curate.step import CorpusStep, Outcome, Step
 from tests.curate.steps.small_models import save_arpa, save_classifier, save_transformer
 
@@ -69,6 +69,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "bad_words": {"words": ["plain", "in a row", "straße", "中文"], "keep_fraction": 0.5},
         "datatrove": {"filter": "GopherQualityFilter", "settings": {"min_doc_words": 5, "min_avg_word_length": 2}},
         "tokenize": {"tokenizer": str(tokenizer)},
+        "render": {"tokenizer": str(tokenizer), "template": "alpaca", "max_length": 3000},
+        "diverse": {"budget": 7},
         "classifier": {"model": str(save_classifier(folder / "quality.bin", word_ngrams=2)), "min_score": 0.5},
         "perplexity": {"model": str(save_arpa(folder / "model.arpa")), "max_perplexity": 9, "head": 5, "tail": 8},
         "toxicity": {
@@ -99,6 +101,7 @@ def save_tokenizer(path: Path) -> None:
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(ODD_TEXTS, trainer)
     tokenizer.save(str(path))
+    path.with_name("tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
 
 
 def documents(texts: list[str | None]) -> pa.RecordBatch:
@@ -122,7 +125,19 @@ def lent(step: Step, batch: pa.RecordBatch) -> pa.RecordBatch:
     }
     for name in columns.keys() & step.reads():
         batch = batch.append_column(name, columns[name])
+    if {"messages", "candidates"} <= step.reads():
+        batch = with_columns(batch, conversations(batch))
     return batch
+
+
+def conversations(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    """The columns of records, for steps of `formats`: each text as a question, and as its answer; an empty one has neither."""
+    from formats.batches import to_batch
+    from formats.records import RECORD_COLUMNS, Message, Record
+
+    texts = [text or "" for text in batch.column("text").to_pylist()]
+    made = to_batch([Record([Message("user", t), Message("assistant", t)] if t else []) for t in texts])
+    return {name: made.column(name) for name in RECORD_COLUMNS}
 
 
 def variants(name: str, settings: dict[str, dict[str, Any]]) -> list[Step]:
@@ -149,7 +164,7 @@ def result(step: Step, batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.concat_tables(rows).combine_chunks().replace_schema_metadata(None)
 
 
-EXTRAS = {"hf_classifier": "torch", "perplexity": "kenlm"}  # steps that a base install can't bind
+EXTRAS = {"hf_classifier": "torch", "ifd": "torch", "perplexity": "kenlm"}  # steps that a base install can't bind
 NAMES = [name for name in registry.names("steps") if importlib.util.find_spec(EXTRAS.get(name, "curate"))]
 
 
@@ -237,8 +252,9 @@ def test_is_a_function_on_a_table(name: str, settings: dict[str, dict[str, Any]]
 
     table = pa.table({"text": ["one", "two", "two"], "id": ["a", "b", "c"], "source": ["s"] * 3, "meta": ["{}"] * 3})
     function = getattr(curate.steps, name)
-    if name in ("by_language", "weight_by_cluster"):
-        table = pa.Table.from_batches([lent(registry.load("steps", name)(**settings.get(name, {})), table.to_batches()[0])])
+    step = registry.load("steps", name)(**settings.get(name, {}))
+    if name in ("by_language", "weight_by_cluster") or "messages" in step.reads():
+        table = pa.Table.from_batches([lent(step, table.to_batches()[0])])
     made = function(table, **settings.get(name, {}))
     kind = registry.load("steps", name)
     expected = run_step(kind(**settings.get(name, {})), table)

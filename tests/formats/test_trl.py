@@ -57,7 +57,12 @@ def settings(folder: Path, cls: Any, **more: Any) -> Any:
 
 
 def conversations() -> list[Record]:
-    turns = [Message("user", "How are you?"), Message("assistant", "Well \u00e9\U0001f600."), Message("user", "And now?"), Message("assistant", LONG.strip())]
+    turns = [
+        Message("user", "How are you?"),
+        Message("assistant", "Well \u00e9\U0001f600."),
+        Message("user", "And now?"),
+        Message("assistant", LONG.strip()),
+    ]
     tools = '[{"type":"function","function":{"name":"add","parameters":{"type":"object","properties":{"a":{"type":"integer"}}}}}]'
     return [
         Record(turns[:2], id="a"),
@@ -75,7 +80,9 @@ def test_sft_trains_the_tokens_of_our_mask(tokenizer: Any, model: Any, tmp_path:
     rows = Rows(Renderer(from_transformers(tokenizer)))
     made = rows.of(conversations() * 3)
     set_ = datasets.Dataset(table(made).to_pylist() and _arrow(table(made)))
-    trainer = trl.SFTTrainer(model=model, args=settings(tmp_path, trl.SFTConfig, max_length=None), train_dataset=set_, processing_class=tokenizer)
+    trainer = trl.SFTTrainer(
+        model=model, args=settings(tmp_path, trl.SFTConfig, max_length=None), train_dataset=set_, processing_class=tokenizer
+    )
     assert len(trainer.train_dataset) == len(made) == 12
     for (_, ours), theirs in zip(made, trainer.train_dataset, strict=True):
         assert theirs["input_ids"] == ours.ids
@@ -144,7 +151,11 @@ def sides(tokenizer: Any, rows: list[dict[str, Any]], key: str) -> list[tuple[li
     renderer = Renderer(from_transformers(tokenizer), Settings("completion"))
     made = renderer.rows([Record([Message(t["role"], t["content"]) for t in [*r["prompt"], *r[key]]]) for r in rows])
     assert not any(isinstance(m, Refused) for m in made)
-    return [([i for i, t in zip(m.ids, m.trained, strict=True) if not t], [i for i, t in zip(m.ids, m.trained, strict=True) if t]) for m in made if isinstance(m, Row)]
+    return [
+        ([i for i, t in zip(m.ids, m.trained, strict=True) if not t], [i for i, t in zip(m.ids, m.trained, strict=True) if t])
+        for m in made
+        if isinstance(m, Row)
+    ]
 
 
 def test_dpo(tokenizer: Any, model: Any, tmp_path: Path) -> None:

@@ -60,7 +60,13 @@ def test_the_prompt_is_a_prefix_and_bos_stands_once(name: str) -> None:
     assert row.text.count("<s>") == (1 if name in ("llama3", "gemma", "mistral") else 0)
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufdd0\ufdd1\ufdd2\ufdd3"), min_size=1, max_size=12), min_size=2, max_size=6))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufdd0\ufdd1\ufdd2\ufdd3"), min_size=1, max_size=12),
+        min_size=2,
+        max_size=6,
+    )
+)
 def test_any_text_is_masked_alike_by_markers_and_without(texts: list[str]) -> None:
     """The two ways share nothing, so agreement on hostile text is the proof. Text that is all white space may be refused, never wrong."""
     record = talk(*texts[: len(texts) // 2 * 2])
@@ -139,7 +145,9 @@ def test_a_template_that_strips_reasoning_needs_one_row_per_answer() -> None:
         "m.content +", "(('<think>' + m.reasoning_content + '</think>') if m.reasoning_content and loop.last else '') + m.content +"
     )
     chat = own(source)
-    thought = Record([Message("user", "a"), Message("assistant", "b", reasoning="T1"), Message("user", "c"), Message("assistant", "d", reasoning="T2")])
+    thought = Record(
+        [Message("user", "a"), Message("assistant", "b", reasoning="T1"), Message("user", "c"), Message("assistant", "d", reasoning="T2")]
+    )
     assert refused(chat, thought) == "turn_lost"
     parts = per_answer(thought.messages)
     assert [len(p) for p in parts] == [2, 4] and parts[1][1].loss == 0.0
@@ -167,7 +175,10 @@ def test_null_content_repeats_nothing_and_calls_stay() -> None:
     chat = CHATS["qwen"]
     row = row_of(chat, record)
     assert row.text.count("First.") == 1 and "None" not in row.text
-    assert '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>\n<tool_call>\n{"name": "mul", "arguments": not json}\n</tool_call><|im_end|>' in trained(chat, row)
+    assert (
+        '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>\n<tool_call>\n{"name": "mul", "arguments": not json}\n</tool_call><|im_end|>'
+        in trained(chat, row)
+    )
     assert '{"name": "add", "parameters": {"b": 1, "a": 2}}' in row.text and "<tool_response>\n3\n" in row.text
     assert refused(CHATS["mistral"], record) == "template_refused"
 
@@ -198,14 +209,21 @@ def test_alpaca_input_gets_its_section_and_the_newline_is_a_choice() -> None:
 
 
 def test_the_best_candidate_is_rendered() -> None:
-    record = Record([Message("user", "q")], [Candidate([Message("assistant", "bad")], rank=1), Candidate([Message("assistant", "good")], rank=0)])
+    record = Record(
+        [Message("user", "q")], [Candidate([Message("assistant", "bad")], rank=1), Candidate([Message("assistant", "good")], rank=0)]
+    )
     assert trained(_PLAIN, row_of(_PLAIN, record)) == "good<|im_end|>"
     record.candidates = [Candidate([Message("assistant", "x")])]
     assert refused(_PLAIN, record) == "no_good_answer"
 
 
 def test_images_are_refused_not_dropped_from_the_text() -> None:
-    record = Record([Message("user", None, parts=[{"type": "image", "image": "a.png"}, {"type": "text", "text": "What?"}]), Message("assistant", "A cat")])
+    record = Record(
+        [
+            Message("user", None, parts=[{"type": "image", "image": "a.png"}, {"type": "text", "text": "What?"}]),
+            Message("assistant", "A cat"),
+        ]
+    )
     assert refused(_PLAIN, record) == "parts"
 
 
@@ -223,7 +241,9 @@ def test_dates_are_fixed_or_refused() -> None:
 
 
 def test_marks_inside_a_macro_are_found_where_they_stand() -> None:
-    text, found = spans(Template("{% macro say(x) %}{% generation %}{{ x }}{% endgeneration %}{% endmacro %}<{{ say('one') }}|{{ say('two') }}>").marked([]))
+    text, found = spans(
+        Template("{% macro say(x) %}{% generation %}{{ x }}{% endgeneration %}{% endmacro %}<{{ say('one') }}|{{ say('two') }}>").marked([])
+    )
     assert text == "<one|two>" and [text[a:b] for a, b in found] == ["one", "two"]
 
 

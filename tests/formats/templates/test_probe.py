@@ -42,7 +42,9 @@ def test_a_template_that_is_not_jinja_is_a_finding_with_its_line() -> None:
 
 
 def test_what_is_only_to_know_is_no_error() -> None:
-    stripped = PLAIN.replace("m.content +", "(('<think>' + m.reasoning_content + '</think>') if m.reasoning_content and loop.last else '') + m.content +")
+    stripped = PLAIN.replace(
+        "m.content +", "(('<think>' + m.reasoning_content + '</think>') if m.reasoning_content and loop.last else '') + m.content +"
+    )
     found = probe(own(stripped, pad_token="<|im_end|>"))
     assert {"reasoning_stripped", "pad_is_stop", "stop_is_not_eos"} == {p.code for p in found}
     assert not any(p.error for p in found)
