@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from formats.adapters.adapter import ALL_TURNS, Adapter, Row, Unreadable, conversation, finish, kind, notes, side_fields, with_notes
 from formats.adapters.turns import OPENAI, SHAREGPT, Spelling, call_text, read_turn, tools_text, write_turn
-from formats.records import Message, Record
+from formats.records import Message, Record, is_plain
 
 # Where sets keep their turns, and how they spell them. SGD calls its assistant SYSTEM.
 CONTAINERS = ("conversations", "messages", "conversation", "dialog", "dialogue", "turns", "items")
@@ -48,10 +48,10 @@ class Messages(Adapter):
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         turns = conversation(record, lost)
-        row: Row = {"messages": [write_turn(m, OPENAI) for m in turns]}
+        row: Row = {"messages": [{"role": m.role, "content": m.content} if is_plain(m) else write_turn(m, OPENAI) for m in turns]}
         if record.tools is not None:
             row["tools"] = record.tools
-        return [side_fields(record, row, self, "messages")]
+        return [side_fields(record, row, self, "messages") if record.meta else row]
 
     def evidence(self, row: Row) -> str | None:
         turns = row.get("messages")

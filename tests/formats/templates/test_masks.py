@@ -262,3 +262,26 @@ def test_a_pre_tokenizer_that_trims_offsets_gives_the_same_mask() -> None:
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
     chat = make(tokenizer, special_of(IM), None, PLAIN)
     assert row_of(chat, talk("a b", " c d")).trained.tolist() == row_of(_PLAIN, talk("a b", " c d")).trained.tolist()
+
+
+def test_the_fast_encoder_gives_the_rows_of_the_tokenizers_library() -> None:
+    records = [talk("a b", " c d\u00e9\U0001f600", "x <|end", "\n\ny"), talk("\u4e2d\u6587", "\u0939\u093f \u00e9\u00e9"), talk("1 2", "3")]
+    for name in ("chatml", "llama3", "vicuna", "mistral"):
+        chat = named_chat(name)
+        assert chat.pieces() is not None
+        records[0].messages[1].spans = [Span(1, 3, 0.0), Span(5, 6, 0.0)]
+        fast = Renderer(chat)
+        fast._fast = True
+        for a, b in zip(fast.rows(records), Renderer(chat).rows(records, offsets=True), strict=True):
+            assert isinstance(a, Row) and isinstance(b, Row)
+            assert a.ids == b.ids and a.trained.tolist() == b.trained.tolist(), name
+
+
+def test_tokens_inside_a_part_of_the_text() -> None:
+    import numpy as np
+
+    from formats.templates.pieces import Tokens
+
+    tokens = Tokens(np.arange(4), np.array([2, 4, 4, 7]))  # the third stands for no bytes
+    assert tokens.inside(0, 7) == (0, 4) and tokens.inside(2, 4) == (1, 3)
+    assert tokens.inside(1, 7) == (1, 4) and tokens.inside(0, 6) == (0, 3) and tokens.inside(5, 6) == (4, 4)
