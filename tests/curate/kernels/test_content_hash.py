@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.content_hash import content_hashes
+from curate.kernels.content_hash import FOLDS, ZEROS, content_hashes
 from tests.curate.kernels.test_shingles import ODD
+from tests.reference.folding import folded as folded_text
 from tests.reference.shingles import normalized
 
 texts = st.lists(st.text(alphabet=st.sampled_from(ODD), max_size=20), max_size=8)
@@ -32,6 +35,19 @@ def test_bytes(values: list[str]) -> None:
 def test_normalized(values: list[str]) -> None:
     found, expected = codes([*values], True), [normalized(v) for v in values]
     assert len(set(zip(expected, found, strict=True))) == len(set(expected)) == len(set(found))
+
+
+@settings(deadline=None)
+@given(texts, st.sets(st.sampled_from(FOLDS)))
+@example(["a1", "a22", "a 2", "A-2", "\u0663x", "0x", "1 2", "12", "1,2", "\u0130"], {*FOLDS})
+def test_folds(values: list[str], fold: set[str]) -> None:
+    found = [tuple(row) for row in content_hashes(pa.array(values, pa.large_string()), fold=fold).tolist()]
+    expected = [folded_text(v, fold) for v in values]
+    assert len(set(zip(expected, found, strict=True))) == len(set(expected)) == len(set(found))
+
+
+def test_digits_are_those_of_unicode() -> None:
+    assert all([unicodedata.decimal(chr(zero + i)) for i in range(10)] == list(range(10)) for zero in ZEROS)
 
 
 def test_each_half_tells_texts_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -27,18 +28,18 @@ def kept(step: DedupExact, given_table: pa.Table) -> list[str]:
 
 
 @settings(deadline=None)
-@given(st.lists(pieces, max_size=20), st.sampled_from(["text", "normalized_text", "url"]))
+@given(st.lists(pieces, max_size=20), st.sampled_from(["text", "normalized_text", "group"]))
 def test_first_of_each_value_stays(values: list[str | None], by: str) -> None:
     seen: dict[str, str] = {}
     expected = []
     for i, value in enumerate(values):
         key = normalized(value or "") if by == "normalized_text" else value or ""
-        if by == "url" and not key:
+        if by == "group" and not key:
             expected.append(f"d{i}")
         elif key not in seen:
             seen[key] = f"d{i}"
             expected.append(f"d{i}")
-    columns = table(values) if by != "url" else table(["same"] * len(values), url=pa.array(values, pa.string()))
+    columns = table(values) if by != "group" else table(["same"] * len(values), group=pa.array(values, pa.string()))
     assert kept(DedupExact(by=by), columns) == expected
 
 
@@ -95,7 +96,7 @@ def test_no_rows() -> None:
     assert "exact_dup_of" in run_step(DedupExact(mode="annotate"), table([])).column_names
 
 
-@pytest.mark.parametrize("by", ["", "  "])
+@pytest.mark.parametrize("by", ["", "  ", [], ["text", ""]])
 def test_by_must_name_something(by: str) -> None:
     with pytest.raises(ValidationError, match="name of a column"):
         DedupExact(by=by)
@@ -106,3 +107,54 @@ def test_reads_what_the_settings_name() -> None:
     hashes = DedupExact(by="url", keep="newest:date").phases()[0]
     assert hashes.columns == {"id", "url", "date"}
     assert "text" in DedupExact(by="url", keep="longest").phases()[0].columns
+    assert DedupExact(by=["meta.url", "text"], within="lang_code").reads() == {"id", "text", "meta", "lang_code"}
+
+
+def test_urls_are_compared_in_canonical_form() -> None:
+    urls = ["http://A.org/x/?utm_source=m#top", "https://a.org/x", None, "https://a.org/X", "", "not a url", " not a url"]
+    assert kept(DedupExact(by="url"), table(["t"] * 7, url=urls)) == ["d0", "d2", "d3", "d4", "d5"]
+    meta = pa.array([json.dumps({"url": u}) for u in urls], pa.large_string())
+    assert kept(DedupExact(by="meta.url"), table(["t"] * 7, meta=meta)) == ["d0", "d2", "d3", "d4", "d5"]
+    assert len(kept(DedupExact(by="address"), table(["t"] * 7, address=urls))) == 7
+
+
+def test_several_columns() -> None:
+    columns = table(["x", "x", "x", "y", "x"], a=["1", "1", None, "1", "11"], b=["2", "2", "2", "2", ""])
+    assert kept(DedupExact(by=["a", "b"]), columns) == ["d0", "d2", "d4"]
+    assert kept(DedupExact(by=["text", "a"]), columns) == ["d0", "d2", "d3", "d4"]
+    assert kept(DedupExact(by=["a", "b"]), table(["x", "x"], a=["1", "12"], b=["23", "3"])) == ["d0", "d1"]
+
+
+def test_within_a_column() -> None:
+    columns = table(["x"] * 6, source=["a", "b", "a", None, "", None])
+    assert kept(DedupExact(within="source"), columns) == ["d0", "d1", "d3", "d4"]
+    assert kept(DedupExact(by="normalized_text", within="source", keep="longest"), columns) == ["d0", "d1", "d3", "d4"]
+
+
+def test_normalize_names_what_is_folded() -> None:
+    texts: list[str | None] = ["Page 12, end", "page 12 end", "Page 7, end", "page  7  END!", "p a g e"]
+    assert kept(DedupExact(normalize=["digits"]), table(texts)) == ["d0", "d1", "d3", "d4"]
+    assert kept(DedupExact(normalize=["case", "punctuation"]), table(texts)) == ["d0", "d2", "d4"]
+    assert kept(DedupExact(normalize=["case", "whitespace", "punctuation", "digits"]), table(texts)) == ["d0", "d4"]
+
+
+BLOOM = {"expected": 1000, "false_positive": 1e-6}
+
+
+def test_bloom_drops_repeats_whatever_the_layout() -> None:
+    texts: list[str | None] = [f"text {i * i % 997}" for i in range(2000)]
+    step, whole = DedupExact(bloom=BLOOM), table(texts)
+    expected = run_step(DedupExact(), whole).column("id").to_pylist()
+    assert run(step, whole).column("id").to_pylist() == expected
+    assert run(step, whole, cuts=(1, 700, 701), shuffle=3).column("id").to_pylist() == expected
+    annotated = run_step(DedupExact(bloom=BLOOM, mode="annotate"), whole)
+    assert annotated.filter(annotated.column("dedup_exact_keep")).column("id").to_pylist() == expected
+    assert set(annotated.column_names) - set(whole.column_names) == {"dedup_exact_keep", "dedup_exact_reason"}
+
+
+def test_bloom_says_when_it_is_too_small() -> None:
+    small = DedupExact(bloom={"expected": 10, "false_positive": 0.01})
+    assert "warnings" not in small.findings({"values_in_the_filter": 10})
+    assert "larger bloom.expected" in small.findings({"values_in_the_filter": 100})["warnings"][0]
+    with pytest.raises(ValidationError, match="keep the first"):
+        DedupExact(bloom=BLOOM, keep="longest")
