@@ -8,7 +8,7 @@ No path keeps anything from one document to the next, so words can't depend on b
 
 Differences from spaCy: the text "IS_ALPHA" is a word here; spaCy fails on it where it comes twice and datatrove then takes
 it out of the text, also out of later texts of that process. Texts of 2^30 characters and more are split too.
-Rough speed: 120 MB/s per core on English text, on a busy machine.
+Rough speed: 80 to 95 MB/s per core on English text, on a busy machine.
 """
 
 from __future__ import annotations
