@@ -15,8 +15,10 @@ from typing import Any
 from curate.errors import DataError, RecipeError
 from formats.templates.jinja import CLOSE, OPEN, Template
 from formats.templates.named import NAMED, named
+from formats.templates.pieces import Pieces, open_pieces
 
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_UNKNOWN = object()
 _HELD = ("\ufdd2", "\ufdd3")  # around special tokens in messages while they are rendered
 
 
@@ -42,6 +44,7 @@ class ChatTokenizer:
         self.added: dict[str, int] = {t.content: i for i, t in self.tokenizer.get_added_tokens_decoder().items() if t.special}
         self.forbidden = _pattern([*self.added, *literals, OPEN, CLOSE, *_HELD])
         self._escaping: Any = None
+        self._pieces: Any = _UNKNOWN
 
     @property
     def template(self) -> Template:
@@ -53,6 +56,13 @@ class ChatTokenizer:
     def names(self) -> dict[str, str]:
         """Variables that the template may use."""
         return self.special
+
+    def pieces(self) -> Pieces | None:
+        """The fast encoder, opened and probed at the first call; None where the tokenizer has none."""
+        if self._pieces is _UNKNOWN:
+            self._pieces = open_pieces(self.tokenizer)
+        found: Pieces | None = self._pieces
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
         """Encodings with offsets in code points, one per text."""
