@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.ngrams import build, match
+from curate.kernels.ngram_index import build
+from curate.kernels.ngrams import match
 from curate.kernels.shingles import word_hashes
 from tests.reference.decontamination import best_match
 
