@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,27 +70,35 @@ def run(
 
     loaded = load_recipe(os.fspath(recipe), tuple(set), tuple(plugins))
     with make_executor(executor, workers) as runner:
-        return Result(run_recipe(loaded, run_folder(loaded, out, sample), Announced(runner, display), display, tuple(only), sample))
+        return Result(run_recipe(loaded, run_folder(loaded, out, sample), Announced(runner, display, loaded), display, tuple(only), sample))
 
 
 class Announced:
     """An executor that starts when the first task needs it, saying so where kernels must be compiled first."""
 
-    def __init__(self, inner: Executor, display: Display | None) -> None:
-        self._inner, self._display, self._warm = inner, display, False
+    def __init__(self, inner: Executor, display: Display | None, recipe: Recipe) -> None:
+        self._inner, self._display, self._recipe, self._warm = inner, display, recipe, False
 
     def run(self, job_path: str, tasks: Sequence[int], progress: Any, whole_machine: bool = False) -> None:
-        """Compile kernels once, then run the tasks."""
-        from curate.kernels.cache import is_compiled, note_compiled
-
+        """Compile the recipe's kernels once, then run the tasks."""
         warm_up = getattr(self._inner, "warm_up", None)
-        if not self._warm and warm_up is not None and not whole_machine and not is_compiled():
-            if self._display is not None:
-                self._display.note("compiling kernels, once (20 to 40 s)")
-            warm_up()
-            note_compiled()
+        if not self._warm and warm_up is not None and not whole_machine:
+            self._compile(warm_up)
         self._warm = self._warm or not whole_machine
         self._inner.run(job_path, tasks, progress, whole_machine)
+
+    def _compile(self, warm_up: Callable[[Sequence[str]], None]) -> None:
+        from curate.compilation import to_compile
+        from curate.kernels.cache import note_compiled
+
+        modules = to_compile(self._recipe)
+        if not modules:
+            return
+        if self._display is not None:
+            self._display.note(f"compiling {len(modules)} modules of kernels, once (up to a minute)")
+        warm_up(modules)
+        for name in modules:
+            note_compiled(name)
 
     def __enter__(self) -> Announced:
         return self

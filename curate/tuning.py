@@ -62,7 +62,7 @@ def tune(
     if not changed.nodes:
         raise RecipeError("No step of this recipe has a number with a bound. `curate steps NAME` shows what a step annotates.")
     with make_executor("local", workers) as executor:
-        run_recipe(changed, out, Announced(executor, display), display, (), sample)
+        run_recipe(changed, out, Announced(executor, display, changed), display, (), sample)
     return [
         _look(name, node, out / name, examples, left_out[name])
         for name, node in changed.nodes.items()

@@ -52,10 +52,10 @@ class LocalExecutor:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._pool: list[_Worker] = []
 
-    def warm_up(self) -> None:
-        """Compile every kernel once, in the first workers, before tasks make all of them want it at the same time."""
+    def warm_up(self, modules: Sequence[str]) -> None:
+        """Compile these kernel modules once, in the first workers, before tasks make all of them want it at the same time."""
         busy: list[_Worker] = []
-        for share in warm_up_shares(min(self.workers, WARM_UP_PROCESSES)):
+        for share in warm_up_shares(modules, min(self.workers, WARM_UP_PROCESSES)):
             busy.append(self._worker(busy))
             busy[-1].pipe.send(("warm", share))
         for worker in busy:

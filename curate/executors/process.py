@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -63,20 +64,19 @@ def warm_up(modules: list[str]) -> None:
         importlib.import_module(f"curate.kernels.{module}")
 
 
-def warm_up_shares(processes: int) -> list[list[str]]:
-    """All kernel modules dealt out by size of source, so that every kernel is compiled by one process."""
+def warm_up_shares(modules: Sequence[str], processes: int) -> list[list[str]]:
+    """Kernel modules dealt out by size of source, so that every kernel is compiled by one process."""
     from pathlib import Path
 
     from curate import kernels
 
-    sources = sorted(Path(kernels.__path__[0]).glob("*.py"), key=lambda p: (-p.stat().st_size, p.name))
-    shares: list[list[str]] = [[] for _ in range(processes)]
-    sizes = [0] * processes
-    for source in sources:
-        if source.stem != "__init__" and not source.stem.startswith("build_"):
-            smallest = sizes.index(min(sizes))
-            shares[smallest].append(source.stem)
-            sizes[smallest] += source.stat().st_size
+    size = {name: (Path(kernels.__path__[0]) / f"{name}.py").stat().st_size for name in modules}
+    shares: list[list[str]] = [[] for _ in range(min(processes, len(modules)))]
+    sizes = [0] * len(shares)
+    for name in sorted(modules, key=lambda name: (-size[name], name)):
+        smallest = sizes.index(min(sizes))
+        shares[smallest].append(name)
+        sizes[smallest] += size[name]
     return shares
 
 

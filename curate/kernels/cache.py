@@ -50,24 +50,30 @@ def _made_of(source: Path) -> set[Path]:
     return found
 
 
-def is_compiled() -> bool:
-    """True where all kernels lie in the cache for this installation, Python, numba and CPU."""
-    return _mark().exists()
+def is_compiled(name: str) -> bool:
+    """True where the kernels of this module lie in the cache for this installation, Python, numba and CPU."""
+    return _mark(name).exists()
 
 
-def note_compiled() -> None:
+def note_compiled(name: str) -> None:
     """Note that they do."""
-    mark = _mark()
+    mark = _mark(name)
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
 
 
-def _mark() -> Path:
+def _mark(name: str) -> Path:
+    source = str(HERE / f"{name}.py")
+    return module_folder(source) / f"compiled-{_machine()}"
+
+
+@cache
+def _machine() -> str:
+    """What numba looks at besides the source: where it lies, and for what its code was made."""
     from importlib.metadata import version
 
-    sources = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()
-    parts = [str(HERE), sources, platform.python_version(), version("numba"), _cpu()]
-    return cache_folder() / f"compiled-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
+    parts = [str(HERE), platform.python_version(), version("numba"), _cpu()]
+    return hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]
 
 
 def _cpu() -> str:
