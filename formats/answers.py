@@ -7,10 +7,11 @@ from typing import Literal
 
 Kind = Literal["boxed", "hashes", "choice", "phrase"]
 KINDS: tuple[Kind, ...] = ("boxed", "hashes", "choice", "phrase")
-_HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
+_HASHES = re.compile(r"^[ \t]*####(?!#)[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _CHOICE = re.compile(r"(?:answer|choice|option)(?:\s+is)?\s*:?\s*(?:\*\*)?\s*[(\[]?([A-J])[)\]]?(?![\w'])", re.IGNORECASE)
 _ALONE = re.compile(r"^[(\[]?([A-J])[)\]]?[.:]?$")
 _PHRASE = re.compile(r"(?:final answer|the answer is|answer:)\s*(?:is)?\s*:?\s*([^\n]+)", re.IGNORECASE)
+_BRACES = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+([^\s{]))|\\.|[{}]", re.DOTALL)
 _NUMBER = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -28,26 +29,20 @@ def final_answer(text: str, kinds: tuple[Kind, ...] = KINDS) -> tuple[str, Kind]
 
 
 def boxed(text: str) -> str | None:
-    """Content of the last \\boxed{...} whose braces close; a backslash before a brace makes it text."""
-    places = [m for m in re.finditer(r"\\(?:boxed|fbox)\s*", text)]
-    for place in reversed(places):
-        at = place.end()
-        if at < len(text) and text[at] == "{":
-            inside = _braces(text, at)
-            if inside is not None:
-                return inside.strip()
-        elif at < len(text) and at > place.start() + len(place[0].rstrip()):
-            return text[at]  # \boxed 5
-    return None
-
-
-def _braces(text: str, at: int) -> str | None:
-    depth = 0
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, at):
-        depth += {"{": 1, "}": -1}.get(match[0], 0)
-        if not depth:
-            return text[at + 1 : match.start()]
-    return None
+    """Content of the last \\boxed{...} whose braces close; a backslash before a brace makes it text. One pass over the text."""
+    opened: list[tuple[int, int] | None] = []  # (place of the command, start of its content), or None for another brace
+    last, found = -1, None
+    for match in _BRACES.finditer(text):
+        token = match[0]
+        if match[1] is not None:  # \boxed 5
+            last, found = match.start(), match[1]
+        elif token == "}":
+            held = opened.pop() if opened else None
+            if held is not None and held[0] > last:
+                last, found = held[0], text[held[1] : match.start()].strip()
+        elif token[-1] == "{" and token != "\\{":
+            opened.append((match.start(), match.end()) if len(token) > 1 else None)
+    return found
 
 
 def _last(pattern: re.Pattern[str], text: str) -> str | None:

@@ -1,0 +1,146 @@
+"""Over-long rows lose whole exchanges or go; packing keeps documents apart; blending keeps shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.context import WorkContext
+from curate.errors import DataError
+from curate.node import NodeInput
+from formats.blending import BlendNode
+from formats.lengths import histogram, shortened, summary, svg_plot, text_plot
+from formats.packing import cu_seqlens, joined, pack
+from formats.records import Message, Record
+from formats.rendered import Rows
+from formats.templates.rendering import Renderer, Row
+from tests.formats.templates.pairs import PLAIN, own
+
+
+def talk(exchanges: int, system: bool = True) -> list[Message]:
+    turns = [Message(("user", "assistant")[n % 2], f"turn {n} says it") for n in range(2 * exchanges)]
+    return [Message("system", "Be kind."), *turns] if system else turns
+
+
+def size(messages: list[Message]) -> int:
+    return 10 * len(messages)
+
+
+def test_policies_cut_at_turns() -> None:
+    turns = talk(4)  # 9 turns, 90 tokens
+    assert shortened(turns, size, 70, "drop") is None
+    assert shortened(turns, size, 70, "cut_turns") == turns[:7]
+    assert shortened(turns, size, 69, "cut_turns") == turns[:5]
+    assert shortened(turns, size, 70, "keep_end") == [turns[0], *turns[3:]]
+    assert shortened(turns, size, 30, "keep_end") == [turns[0], *turns[7:]]
+    assert shortened(turns, size, 29, "keep_end") is None and shortened(turns, size, 29, "cut_turns") is None
+    assert shortened(talk(1), size, 20, "keep_end") is None  # the last question and its answer are never cut
+    prompt = talk(2)[:-1]
+    assert shortened(prompt, size, 20, "keep_end", answered=False) == [prompt[0], prompt[-1]]
+    assert shortened(prompt, size, 20, "cut_turns", answered=False) is None
+
+
+def test_results_of_calls_go_with_their_question() -> None:
+    turns = [Message("user", "a"), Message("assistant", None), Message("tool", "r"), Message("assistant", "b"), *talk(1, False)]
+    assert shortened(turns, size, 50, "keep_end") == turns[4:]
+    assert shortened(turns, size, 50, "cut_turns") == turns[:4]
+
+
+@pytest.mark.parametrize("policy", ["drop", "cut_turns", "keep_end"])
+def test_no_row_loses_its_stop_token_and_everything_is_counted(policy: Any) -> None:
+    chat = own(PLAIN)
+    records = [Record(talk(n)) for n in range(1, 9)] + [Record([Message("user", "q"), Message("assistant", "long " * 300)])]
+    rows = Rows(Renderer(chat), 200, policy)
+    made = rows.all(records)
+    counts = rows.counts
+    assert counts.rows + counts.dropped.total() == counts.parts == 9
+    assert counts.dropped["too_long"] == (1 if policy != "drop" else counts.dropped.total())
+    stop = chat.tokenizer.token_to_id("<|im_end|>")
+    for _, row, _ in made:
+        if isinstance(row, Row):
+            assert len(row.ids) <= 200 and [i for i, t in zip(row.ids, row.trained, strict=True) if t][-1] == stop
+    assert counts.turns_cut == sum(row.turns_cut for _, row, _ in made if isinstance(row, Row))
+    assert (counts.turns_cut > 0) == (policy != "drop") and counts.tokens == sum(counts.lengths)
+
+
+@given(st.lists(st.integers(1, 60), max_size=80), st.integers(60, 100))
+def test_packing_holds_every_row_once_and_fits(lengths: list[int], capacity: int) -> None:
+    done = pack(lengths, capacity)
+    assert sorted(n for one in done.bins for n in one) == list(range(len(lengths)))
+    used = [sum(lengths[n] for n in one) for one in done.bins]
+    assert all(u <= capacity for u in used)
+    assert len(done.bins) == naive(lengths, capacity)
+    assert sum(u <= capacity // 2 for u in used) <= 1  # two half-empty sequences would have been one
+
+
+def naive(lengths: list[int], capacity: int) -> int:
+    """Best-fit decreasing, written plainly: number of sequences."""
+    rooms: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        fitting = [r for r in rooms if r >= length]
+        if fitting:
+            rooms[rooms.index(min(fitting))] -= length
+        else:
+            rooms.append(capacity - length)
+    return len(rooms)
+
+
+def test_packed_documents_are_told_apart() -> None:
+    made = joined([(np.array([1, 2, 3]), np.array([-100, 2, 3])), (np.array([4, 5]), np.array([4, 5]))])
+    assert made["input_ids"].tolist() == [1, 2, 3, 4, 5] and made["position_ids"].tolist() == [0, 1, 2, 0, 1]
+    assert made["labels"].tolist() == [-100, 2, 3, -100, 5]  # the first token of a document is not predicted from the one before
+    assert made["seq_lengths"].tolist() == [3, 2] and cu_seqlens(made["seq_lengths"]).tolist() == [0, 3, 5]
+    with pytest.raises(DataError, match="row 1 has 9 tokens"):
+        pack([3, 9], 8)
+    with pytest.raises(DataError, match="row 0 has no tokens"):
+        pack([0], 8)
+
+
+def test_statistics() -> None:
+    lengths = [1, 2, 3, 4, 100]
+    assert summary(lengths) == {"rows": 5, "tokens": 110, "mean": 22.0, "min": 1, "p50": 3, "p90": 100, "p95": 100, "p99": 100, "max": 100}
+    assert histogram(lengths) == [(0, 2, 1), (2, 4, 2), (4, 8, 1), (8, 16, 0), (16, 32, 0), (32, 64, 0), (64, 128, 1)]
+    assert len(text_plot(lengths)) == 7 and svg_plot("<x>", lengths).count("<rect") == 7 and "&lt;x&gt;" in svg_plot("<x>", lengths)
+    assert summary([]) == {} and text_plot([]) == []
+
+
+def given_input(folder: Path, name: str, rows: int) -> NodeInput:
+    path = folder / f"{name}.parquet"
+    pq.write_table(pa.table({"id": [f"{name}{n}" for n in range(rows)]}), path)
+    return NodeInput(name, str(folder), (str(path),), "", rows)
+
+
+def blend(folder: Path, node: BlendNode, inputs: dict[str, NodeInput], seed: int = 1) -> list[dict[str, Any]]:
+    folder.mkdir()
+    node.run(inputs, folder, WorkContext(seed), lambda share, what: None)
+    return pq.read_table(folder / "part-00000.parquet").to_pylist()
+
+
+def test_blending_keeps_the_shares_at_every_point(tmp_path: Path) -> None:
+    inputs = {"a": given_input(tmp_path, "a", 100), "b": given_input(tmp_path, "b", 30)}
+    node = BlendNode(stages=[{"rows": 100, "weights": {"a": 3, "b": 1}}, {"rows": 20, "weights": {"b": 1}}], max_epochs={"b": 2})
+    rows = blend(tmp_path / "one", node, inputs)
+    ids = [r["id"] for r in rows]
+    assert len(rows) == 120 and [r["blend_stage"] for r in rows] == [0] * 100 + [1] * 20
+    for n in range(1, 101):
+        assert abs(sum(i.startswith("a") for i in ids[:n]) - 0.75 * n) <= 1
+    assert len({i for i in ids if i.startswith("a")}) == 75
+    b = [i for i in ids if i.startswith("b")]
+    assert len(set(b[:30])) == 30 and len(b) == 45  # each once before any twice
+    assert blend(tmp_path / "two", node, inputs) == rows and blend(tmp_path / "three", node, inputs, seed=2) != rows
+    assert node.forecast(inputs, True) == ["a: 75 of 100 rows, 0.75 epochs", "b: 45 of 30 rows, 1.50 epochs"]
+
+
+def test_blending_refuses_what_is_too_short(tmp_path: Path) -> None:
+    inputs = {"a": given_input(tmp_path, "a", 5)}
+    with pytest.raises(DataError, match=r"a has 5 rows and is needed 6 times.*max_epochs: \{a: 2\}"):
+        blend(tmp_path / "out", BlendNode(stages=[{"rows": 6, "weights": {"a": 1}}]), inputs)
+    with pytest.raises(ValueError, match="no stage has a weight"):
+        BlendNode(stages=[{"rows": 6, "weights": {"a": 1}}], max_epochs={"z": 1})
