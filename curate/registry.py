@@ -33,6 +33,7 @@ STEPS = {
     "math": "curate.steps.math_rules:Math",
     "datatrove": "curate.steps.datatrove_adapter:Datatrove",
     "dedup_exact": "curate.steps.exact:DedupExact",
+    "dedup_lines": "curate.steps.lines:DedupLines",
     "dedup_minhash": "curate.steps.minhash:DedupMinhash",
     "weight_by_cluster": "curate.steps.cluster_weights:WeightByCluster",
     "decontaminate": "curate.steps.decontamination:Decontaminate",

@@ -71,6 +71,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "tokenize": {"tokenizer": str(tokenizer)},
         "render": {"tokenizer": str(tokenizer), "template": "alpaca", "max_length": 3000},
         "diverse": {"budget": 7},
+        "ifd": {"model": str(language_model(folder / "lm", tokenizer)), "template": "alpaca", "max_length": 400},
         "classifier": {"model": str(save_classifier(folder / "quality.bin", word_ngrams=2)), "min_score": 0.5},
         "perplexity": {"model": str(save_arpa(folder / "model.arpa")), "max_perplexity": 9, "head": 5, "tail": 8},
         "toxicity": {
@@ -88,6 +89,23 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
 def hub_model(folder: Path) -> Path:
     """A Hugging Face classifier where it can be made."""
     return save_transformer(folder) if "hf_classifier" in NAMES else folder
+
+
+def language_model(folder: Path, tokenizer: Path) -> Path:
+    """A tiny causal language model with that tokenizer, where it can be made."""
+    if "ifd" not in NAMES:
+        return folder
+    import shutil
+
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1}
+    LlamaForCausalLM(LlamaConfig(vocab_size=400, **size)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tokenizer.with_name(name), folder / name)
+    return folder
 
 
 def save_tokenizer(path: Path) -> None:
@@ -268,5 +286,5 @@ def test_no_module_hides_a_step() -> None:
 
 
 def test_corpus_steps_are_the_dedups_and_the_classifiers() -> None:
-    expected = {"dedup_exact", "dedup_minhash", "classifier", "hf_classifier"}
+    expected = {"dedup_exact", "dedup_lines", "dedup_minhash", "classifier", "hf_classifier"}
     assert {n for n in registry.names("steps") if issubclass(registry.load("steps", n), CorpusStep)} == expected
