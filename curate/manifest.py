@@ -9,12 +9,16 @@ from collections import Counter
 from typing import Any
 
 from curate import __version__
+from curate.contamination import note_contamination
 from curate.done import Done, data_files
 from curate.errors import StepError
 from curate.figures import add
 from curate.plan import Plan
 from curate.recipe_nodes import SpecialNode
 from curate.step import CorpusStep
+
+WARN_SHARE = 0.3  # of a source's documents that one deduplication step removes
+WARNED_SOURCES = 20
 
 
 def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
@@ -34,7 +38,30 @@ def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
         return entry if node.node.is_model else {**_empty_ledger(), **entry}
     entry |= dataset_ledger(plan, name, done)
     entry |= {"kind": "dataset", "from": node.upstream, "files": _files(last), "findings": corpus_findings(plan, name, done)}
+    _note_sources(entry)
+    note_contamination(entry, node.steps, ledger_stages(plan, name, done))
     return entry
+
+
+def _note_sources(entry: dict[str, Any]) -> None:
+    """Move what deduplication steps counted by source from the funnel to the findings; warn of sources that lost much."""
+    names: Counter[str] = Counter()
+    for line in entry["funnel"]:
+        names[line["step"]] += 1
+        counts = line.get("counts", {})
+        if not counts or not all(set(c) <= {"documents", "removed"} for c in counts.values()):
+            continue
+        del line["counts"]
+        again = names[line["step"]]
+        found = entry["findings"].setdefault(line["step"] + (f".{again}" if again > 1 else ""), {})
+        found["by_source"] = {source: {"documents": c["documents"], "removed": c.get("removed", 0)} for source, c in counts.items()}
+        lost = [(c["removed"] / c["documents"], source, c) for source, c in found["by_source"].items()]
+        heavy = sorted((x for x in lost if x[0] > WARN_SHARE), key=lambda x: (-x[2]["removed"], x[1]))
+        told = [f"source {source!r} lost {c['removed']:,} of {c['documents']:,} documents ({share:.1%})" for share, source, c in heavy]
+        if len(told) > WARNED_SOURCES:
+            told = [*told[:WARNED_SOURCES], f"{len(told) - WARNED_SOURCES:,} more sources lost more than {WARN_SHARE:.0%}, see by_source"]
+        if told:
+            found["warnings"] = [*found.get("warnings", []), *told]
 
 
 def corpus_findings(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, dict[str, Any]]:

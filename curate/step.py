@@ -36,11 +36,13 @@ class Outcome(NamedTuple):
 
     counts: whole numbers of this batch's documents, by source and then by a name of the step's own: `{"web": {"email": 3}}`.
     The ledger sums them; they stand in receipts and in the manifest's funnel beside the step. `counted` makes them.
+    evidence: rows of `contamination.jsonl`, each with `item`; the ledger keeps the first few of an item in a task.
     """
 
     batch: pa.RecordBatch
     verdict: Verdict | None = None
     counts: Mapping[str, Mapping[str, int]] | None = None
+    evidence: Sequence[Mapping[str, Any]] = ()
 
 
 def counted(sources: pa.Array, names: Sequence[str], figures: Iterable[tuple[int, int]]) -> dict[str, dict[str, int]]:
@@ -127,6 +129,10 @@ class Step(BaseModel):
         """Files whose content decides the result."""
         return ()
 
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the step beside its figures, from its settings and files: what was checked against."""
+        return {}
+
     def models(self) -> tuple[str, ...]:
         """Names that may be model nodes of the recipe (a tokenizer, a classifier)."""
         return ()
@@ -197,4 +203,17 @@ class CorpusStep(Step):
         reason = delivered.column("reason").combine_chunks()
         value = delivered.column("value").combine_chunks() if "value" in delivered.column_names else None
         partner = delivered.column("partner").combine_chunks() if "partner" in delivered.column_names else None
-        return Outcome(batch, Verdict(reason.is_null(), reason, value, partner))
+        verdict = Verdict(reason.is_null(), reason, value, partner)
+        return Outcome(batch, verdict, _by_source(batch, verdict) if partner is not None else None)
+
+
+def _by_source(batch: pa.RecordBatch, verdict: Verdict) -> dict[str, dict[str, int]] | None:
+    """Documents and removed ones of every source: for the share of each source that duplicates took."""
+    if "source" not in batch.schema.names:
+        return None
+    sources = batch.column("source").fill_null("")
+    found: dict[str, dict[str, int]] = {}
+    for name, values in (("documents", sources), ("removed", sources.filter(verdict.reason.is_valid()))):
+        for entry in values.value_counts().to_pylist():
+            found.setdefault(entry["values"], {})[name] = entry["counts"]
+    return found

@@ -42,6 +42,35 @@ def pii(
         _print(console, one)
 
 
+@app.command("dedup")
+def dedup(
+    run: Annotated[Path, typer.Argument(help="A finished run folder whose recipe has the step dedup_minhash.")],
+    documents: Annotated[int, typer.Option("--documents", min=2, help="Documents of the run to plant copies of.")] = 4000,
+    clusters: Annotated[int, typer.Option("--clusters", min=0, max=1000, help="Largest clusters on the page.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", help="Which copies.")] = 0,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page: curve, shares of sources, largest clusters.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Plant near-duplicates in a run's documents and print which of them the recipe's dedup_minhash finds, beside theory."""
+    from rich.console import Console
+
+    from curate.audit_dedup import audit
+    from curate.report.dedup_audit import html_page, record, show
+
+    console = Console(stderr=as_json)
+    with console.status("planting copies and running the step"):
+        found = audit(run, documents, seed, clusters if html is not None or as_json else 0)
+    if html is not None:
+        html.write_text(html_page(run.absolute().name, found), encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps([record(one) for one in found], ensure_ascii=False))
+        return
+    for one in found:
+        show(console, one)
+    if html is not None:
+        console.print(f"wrote {html}")
+
+
 def _print(console: Any, one: Any) -> None:
     from rich.table import Table
     from rich.text import Text

@@ -176,7 +176,8 @@ class DedupMinhash(CorpusStep):
             return self._assign
         return self._bands(ctx) if phase == "bands" else self._gather(ctx)
 
-    def _sketch(self) -> Sketch:
+    def sketch(self) -> Sketch:
+        """What decides band hashes and shingle sets."""
         bands, rows = self.layout
         chars = self.shingle.chars if self.shingle else None
         ngram = chars or (self.shingle.words if self.shingle else None) or self.ngram
@@ -184,7 +185,7 @@ class DedupMinhash(CorpusStep):
 
     def _bands(self, ctx: Context) -> DocumentsFn:
         """One record a band of every document that has words."""
-        sketcher = make_sketcher(self._sketch(), ctx)
+        sketcher = make_sketcher(self.sketch(), ctx)
 
         def bands(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
             found, has_words = sketcher.bands(batch.column("text"))
@@ -201,7 +202,7 @@ class DedupMinhash(CorpusStep):
 
     def _gather(self, ctx: Context) -> DocumentsFn:
         """The shingle set of every candidate, once for each group it is in; a group is the key."""
-        sketcher = make_sketcher(self._sketch(), ctx)
+        sketcher = make_sketcher(self.sketch(), ctx)
 
         def gather(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
             found = routes(batch.column(ROW).to_numpy(), side["buckets"])

@@ -85,7 +85,7 @@ def pairs(data: Path, name: str) -> dict[str, dict[str, list[float]]]:
     same = [str(r["same_document"]) == "1" for r in rows]
     found: dict[str, dict[str, list[float]]] = {}
     for shingle, setting in SHINGLES.items():
-        sketcher = make_sketcher(DedupMinhash.model_validate({"shingle": setting})._sketch(), WorkContext())
+        sketcher = make_sketcher(DedupMinhash.model_validate({"shingle": setting}).sketch(), WorkContext())
         sides = [sketcher.sets(pa.array([str(r[side]) for r in rows], pa.large_string())) for side in ("text_a", "text_b")]
         similarity = []
         for i in range(len(rows)):
