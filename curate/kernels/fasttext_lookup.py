@@ -37,9 +37,10 @@ def _eight(data: Any, at: Any) -> Any:
     """u64: data[at : at + 8], the first byte lowest; NUL beyond the end of data."""
     if at + _8 <= _U64(data.shape[0]):
         return load64(data, np.int64(at))
-    bytes_ = _0
-    for i in range(at, _U64(data.shape[0])):
-        bytes_ |= _U64(data[i]) << ((i - at) << _3)
+    bytes_ = shift = _0
+    while at < _U64(data.shape[0]):
+        bytes_ |= _U64(data[at]) << shift
+        at, shift = at + _1, shift + _8
     return bytes_
 
 

@@ -32,7 +32,7 @@ _EXTRA = 1e-5  # fastText's logarithm is log(x + 1e-5)
 _STEPS, _LIMIT = 512, 8  # of fastText's table of the logistic function
 
 
-@leaf
+@kernel(types.float64(types.float64), allocates=False)
 def _exp(x: Any) -> Any:
     """exp(x) for |x| up to 40 (clipped beyond), the same bits on every CPU."""
     y = min(max(x, -40.0), 40.0)

@@ -121,18 +121,25 @@ def _hash_grams(planes: Any, n: Any, widest: Any, shortest: Any, longest: Any) -
 
 
 @leaf
-def _to_buckets(planes: Any, n: Any, lengths: Any, buckets: Any, inverse: Any, kept: Any, pruned: Any) -> None:
+def _to_buckets(planes: Any, n: Any, lengths: Any, buckets: Any, kept: Any) -> None:
     """Replace the hashes of n-grams by their buckets; the top bit says that the bucket has a row (buckets are below 2^31)."""
+    inverse = ~_0 // buckets + _1  # h % buckets without a division: Lemire, Kaser and Kurz 2019 (arXiv:1902.01961)
     for at in range(_GRAMS, _GRAMS + lengths * _PLANE, _PLANE):
         for c in range(at, at + n):
             bucket = high_half(inverse * _U64(planes[c]), buckets)
-            planes[c] = np.uint32(bucket | ((kept[bucket >> _6] >> (bucket & _63) << _31) & _HAS_ROW if pruned else _HAS_ROW))
+            planes[c] = np.uint32(bucket | ((kept[bucket >> _6] >> (bucket & _63) << _31) & _HAS_ROW))
+
+
+@leaf
+def _rank(bucket: Any, kept: Any, rank: Any) -> Any:
+    """u64: how many buckets below this one have a row."""
+    return _U64(rank[bucket >> _6]) + ones(kept[bucket >> _6] & ((_1 << (bucket & _63)) - _1))
 
 
 @leaf
 def _list_rows(
     planes: Any, first: Any, starts: Any, last: Any, opened: Any, word_row: Any, shortest: Any, longest: Any,
-    kept: Any, rank: Any, pruned: Any, n_words: Any, row_bytes: Any, weights: Any, listed: Any, count: Any,
+    kept: Any, rank: Any, n_words: Any, row_bytes: Any, weights: Any, listed: Any, count: Any,
 ) -> Any:  # fmt: skip
     """List the rows of a word, in fastText's order: its own, then those of the n-grams that start at characters first .. starts - 1.
 
@@ -153,11 +160,7 @@ def _list_rows(
             count += (bucket >> _31) & _U64(c + g <= last)
             at += _PLANE
     for k in range(fresh, count):
-        bucket = listed[k]
-        if pruned:
-            below = kept[bucket >> _6] & ((_1 << (bucket & _63)) - _1)  # kept buckets below it in this 64-bit word
-            bucket = _U64(rank[bucket >> _6]) + ones(below)
-        row = (n_words + bucket) * row_bytes
+        row = (n_words + _rank(listed[k], kept, rank)) * row_bytes
         prefetch(weights, row)
         listed[k] = row
     return count
@@ -193,9 +196,8 @@ def _sum_missed(
 
     A word of more characters than there is room for goes through in pieces that overlap by the longest n-gram.
     """
-    n_words, buckets, shortest, longest, dim = settings[0], settings[1], max(settings[2], _1), settings[3], settings[6]
-    pruned, longest_word = settings[5] != _0, settings[7]
-    inverse = ~_0 // buckets + _1  # h % buckets without a division: Lemire, Kaser and Kurz 2019 (arXiv:1902.01961)
+    n_words, buckets, shortest, longest, dim = settings[0], settings[1], max(settings[2], _1), settings[3], settings[4]
+    longest_word = settings[5]
     lengths = longest + _1 - shortest if longest >= shortest else _0
     m, begun, at = _0, False, words[missed[0] + START]
     while m < n_missed:
@@ -220,7 +222,7 @@ def _sum_missed(
                 at = words[missed[m] + START]
         stop_word = m if whole else m + _1
         _hash_grams(planes, n, widest, shortest, longest)
-        _to_buckets(planes, n, lengths, buckets, inverse, kept, pruned)
+        _to_buckets(planes, n, lengths, buckets, kept)
         # List rows and have them fetched, for all words before the first sum.
         first, count = _0, _0
         for j in range(m0, stop_word):
@@ -238,7 +240,7 @@ def _sum_missed(
                 starts = first if longest == _0 else (last - _1 if complete else last - longest)
                 count = _list_rows(
                     planes, first, starts, last, new, row, shortest, longest,
-                    kept, rank, pruned, n_words, dim << _2, weights, listed, count,
+                    kept, rank, n_words, dim << _2, weights, listed, count,
                 )  # fmt: skip
             words[w + TO], first = count, last
         for j in range(m0, stop_word):
@@ -259,18 +261,16 @@ def _add_chains(
 
     chains u64[longest]: hash of the words from one start up to the last; the start numbered i is at i % longest.
     """
-    n_words, buckets, pruned, dim, longest = settings[0], settings[1], settings[5] != _0, settings[6], settings[8]
+    n_words, buckets, dim, longest = settings[0], settings[1], settings[4], settings[6]
     rows = _0
     for back in range(_1, min(n_before, longest - _1) + _1):
         place = (n_before - back) % longest
         chains[place] = chains[place] * _CHAIN + word
         bucket = chains[place] % buckets
-        if pruned:
-            if (kept[bucket >> _6] >> (bucket & _63)) & _1 == _0:
-                continue
-            bucket = _U64(rank[bucket >> _6]) + ones(kept[bucket >> _6] & ((_1 << (bucket & _63)) - _1))
+        if (kept[bucket >> _6] >> (bucket & _63)) & _1 == _0:
+            continue
         for q in range(_0, dim, _16):
-            add_lanes(total, home + q, weights, ((n_words + bucket) * dim + q) << _2)
+            add_lanes(total, home + q, weights, ((n_words + _rank(bucket, kept, rank)) * dim + q) << _2)
         rows += _1
     chains[n_before % longest] = word
     return rows
@@ -290,8 +290,8 @@ def pool(
 ) -> None:  # fmt: skip
     """Sum the vectors of all words and n-grams of each document.
 
-    data u8[nbytes], offsets i64[n+1]; weights: the bytes of f32[rows * D]; slots .. rank: the fields of FastTextModel
-    settings u64[9]: n_words, buckets, shortest, longest, -, pruned, D, bytes of the longest word, longest word n-gram
+    data u8[nbytes], offsets i64[n+1]; weights: the bytes of f32[rows * D]; slots .. rank: the fields of FastTextModel, kept and rank with a row for every bucket where nothing was pruned
+    settings u64[7]: n_words, buckets, shortest, longest, D, bytes of the longest word, longest word n-gram
     memory u64[(S + CHUNK + 1) * (HEAD + D / 2)]: S remembered words, S a power of two; CHUNK new ones; the mark at the end
     of a document, which the caller sets. vectors f32[]: the same memory
     words u64[WORD * CHUNK], missed u64[CHUNK + 1], planes u32[(PLANES + n-gram lengths) * PLANE], places i64[ROOM],
@@ -299,7 +299,7 @@ def pool(
     total f64[n * D], n_rows i64[n]: written; the sums, and how many vectors are in them; 0 for a document without words
     Linear in the number of bytes: each character starts at most (longest n-gram) n-grams.
     """
-    dim, word_ngrams = settings[6], settings[8]
+    dim, word_ngrams = settings[4], settings[6]
     stride = _8 + (dim >> _1)
     n_slots = _U64(memory.shape[0]) // stride - _CHUNK - _1
     end_mark = (n_slots + _CHUNK) * stride

@@ -47,9 +47,8 @@ class Identifier:
         self._weights, output = _row_bytes(m.weights, self._dim), _padded(m.output, self._dim)
         self._output = output if m.loss == HIERARCHICAL else np.ascontiguousarray(output.reshape(-1, self._dim).T).reshape(-1)
         longest_word = int(np.diff(m.word_offsets).max())
-        self._settings = np.array(
-            [m.n_words, m.buckets, m.shortest, m.longest, 0, m.pruned, self._dim, longest_word, m.word_ngrams], np.uint64
-        )
+        self._settings = np.array([m.n_words, m.buckets, m.shortest, m.longest, self._dim, longest_word, m.word_ngrams], np.uint64)
+        self._kept, self._below = (m.kept, m.rank) if m.pruned else _every_bucket(m.buckets)
         self._memory = _memory(model, self._dim, slots)
         lengths = max(0, m.longest - max(m.shortest, 1) + 1)
         self._scratch = (
@@ -101,7 +100,7 @@ class Identifier:
         m, n = self._model, len(offsets) - 1
         total, n_rows = np.empty(n * self._dim, np.float64), np.empty(n, np.int64)
         pool(
-            data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, m.kept, m.rank, self._settings,
+            data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, self._kept, self._below, self._settings,
             self._memory, self._memory.view(np.float32), *self._scratch, total, n_rows,
         )  # fmt: skip
         return total, n_rows
@@ -135,6 +134,12 @@ def _memory(model: FastTextModel, dim: int, slots: int) -> npt.NDArray[np.uint64
         memory[end + COUNT] = 1
         memory[end + HEAD : end + stride].view(np.float32)[: model.weights.shape[1]] = model.weights[model.end_row]
     return memory
+
+
+def _every_bucket(buckets: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int32]]:
+    """`kept` and `rank` of a model from which nothing was pruned, so that the kernel knows one kind of model only."""
+    n = (buckets + 63) // 64
+    return np.full(n, ~np.uint64(0)), np.arange(0, n * 64, 64, dtype=np.int32)
 
 
 def _aligned(size: int) -> npt.NDArray[np.uint64]:

@@ -47,7 +47,7 @@ class Language(Step):
     Reads `text`, all of it, as one line. Adds `lang_code` (the model's label, "und" for text without a word) and
     `lang_score` (float64 holding the model's float32, so that `filter: "lang_score >= 0.65"` decides as this step does);
     `lang_top` with `top_k`, `lang_script` with `script`, `lang_shares` and `lang_mixed` with `by: paragraph` or `by: line`.
-    Depends on nothing but the document. About 65 MB/s per core, 15 for documents of a few words; `script` adds 2 ms per MB.
+    Depends on nothing but the document. About 60 MB/s per core on a busy machine, 28 for documents of a few words.
 
     A document stays if its most likely language is in `keep` and its score is at least `min_score`. datatrove asks whether
     any listed language scores above its bound: the same from 0.5 upwards, where only the first can (it has `>` for our `>=`,
