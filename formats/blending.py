@@ -73,7 +73,10 @@ class BlendNode(Node):
 
     def needed(self) -> dict[str, int]:
         """Rows of each dataset over all stages."""
-        return {name: sum(int((draws == name_at).sum()) for draws in map(self._draws, self.stages)) for name_at, name in enumerate(self.inputs())}
+        return {
+            name: sum(int((draws == name_at).sum()) for draws in map(self._draws, self.stages))
+            for name_at, name in enumerate(self.inputs())
+        }
 
     def _draws(self, stage: BlendStage) -> np.ndarray:
         """Number of the dataset for each row of a stage."""
@@ -101,7 +104,9 @@ class BlendNode(Node):
         tables = [pa.concat_tables([pq.read_table(part) for part in sorted(inputs[name].parts)]).combine_chunks() for name in names]
         for name, table in zip(names, tables, strict=True):
             if table.schema.remove_metadata() != tables[0].schema.remove_metadata():
-                raise DataError(f"blend: {name} and {names[0]} have other columns ({_difference(table.schema, tables[0].schema)}). Give both the same steps.")
+                raise DataError(
+                    f"blend: {name} and {names[0]} have other columns ({_difference(table.schema, tables[0].schema)}). Give both the same steps."
+                )
         self._refuse_short({name: len(table) for name, table in zip(names, tables, strict=True)})
         orders = [_Order(len(table), ctx.seed, name) for name, table in zip(names, tables, strict=True)]
         starts = np.cumsum([0, *map(len, tables)])

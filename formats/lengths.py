@@ -70,7 +70,12 @@ def summary(lengths: Sequence[int]) -> dict[str, float]:
     if not len(lengths):
         return {}
     values = np.sort(np.asarray(lengths, np.int64))
-    found: dict[str, float] = {"rows": len(values), "tokens": int(values.sum()), "mean": round(float(values.mean()), 1), "min": int(values[0])}
+    found: dict[str, float] = {
+        "rows": len(values),
+        "tokens": int(values.sum()),
+        "mean": round(float(values.mean()), 1),
+        "min": int(values[0]),
+    }
     names = [f"p{q * 100:g}" if q < 1 else "max" for q in QUANTILES]
     return found | {n: int(values[max(0, int(np.ceil(q * len(values))) - 1)]) for n, q in zip(names, QUANTILES, strict=True)}
 
@@ -100,7 +105,9 @@ def svg_plot(title: str, lengths: Sequence[int]) -> str:
     height, parts = 18 * len(bars) + 30, [f'<text x="0" y="14" font-weight="bold">{escape(title)}</text>']
     for row, (low, high, n) in enumerate(bars):
         y = 24 + 18 * row
-        parts.append(f'<text x="0" y="{y + 12}">{low:,} to {high - 1:,}</text><rect x="150" y="{y}" width="{400 * n / most:.1f}" height="14"/>')
+        parts.append(
+            f'<text x="0" y="{y + 12}">{low:,} to {high - 1:,}</text><rect x="150" y="{y}" width="{400 * n / most:.1f}" height="14"/>'
+        )
         parts.append(f'<text x="{156 + 400 * n / most:.1f}" y="{y + 12}">{n:,}</text>')
     return f'<svg width="640" height="{height}" font-family="monospace" font-size="12" fill="currentColor">{"".join(parts)}</svg>'
 

@@ -41,7 +41,9 @@ def pack(lengths: Sequence[int], capacity: int) -> Packed:
     sizes = np.asarray(lengths, np.int64)
     if len(sizes) and int(sizes.max()) > capacity:
         row = int(sizes.argmax())
-        raise DataError(f"row {row} has {sizes[row]} tokens, a packed sequence holds {capacity}: decide with too_long, or pack into longer ones.")
+        raise DataError(
+            f"row {row} has {sizes[row]} tokens, a packed sequence holds {capacity}: decide with too_long, or pack into longer ones."
+        )
     if len(sizes) and int(sizes.min()) <= 0:
         raise DataError(f"row {int(sizes.argmin())} has no tokens and can't be packed.")
     bins: list[list[int]] = []

@@ -22,12 +22,16 @@ def render(
     src: Annotated[str, typer.Argument(help="File, folder or glob of conversations in any format that `curate convert` reads.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write: input_ids and labels.")],
     tokenizer: Annotated[str, typer.Option("--tokenizer", help="Folder with tokenizer.json, or the file.")],
-    template: Annotated[str | None, typer.Option("--template", help="chatml, llama3, qwen ... or a .jinja file. Default: the tokenizer's own.")] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", help="chatml, llama3, qwen ... or a .jinja file. Default: the tokenizer's own.")
+    ] = None,
     source: Annotated[str | None, typer.Option("--from", help="Format to read. Default: told by content.")] = None,
     train: Annotated[str, typer.Option("--train", help="What is trained: assistant, last, completion, all.")] = "assistant",
     mask_reasoning: Annotated[bool, typer.Option("--mask-reasoning", help="Don't train reasoning.")] = False,
     per_answer: Annotated[bool, typer.Option("--per-answer", help="One row per answer, earlier answers as history.")] = False,
-    special_text: Annotated[str, typer.Option("--special-text", help="Special tokens spelled out in a message: refuse, escape.")] = "refuse",
+    special_text: Annotated[
+        str, typer.Option("--special-text", help="Special tokens spelled out in a message: refuse, escape.")
+    ] = "refuse",
     max_length: Annotated[int | None, typer.Option("--max-length", min=1, help="Tokens of a row.")] = None,
     too_long: Annotated[str, typer.Option("--too-long", help="drop, cut_turns (from the end), keep_end (drop the oldest).")] = "drop",
     pack: Annotated[int | None, typer.Option("--pack", min=1, help="Pack rows into sequences of this many tokens.")] = None,
@@ -59,16 +63,30 @@ def render(
     chat = load(tokenizer, template, stop, date)
     for problem in check(chat):
         typer.echo(str(problem), err=True)
-    rows = Rows(Renderer(chat, Settings(cast(Any, train), not mask_reasoning, cast(Any, special_text))), max_length, cast(Any, too_long), per_answer)
+    rows = Rows(
+        Renderer(chat, Settings(cast(Any, train), not mask_reasoning, cast(Any, special_text))), max_length, cast(Any, too_long), per_answer
+    )
     report, fill = _write(src, source, rows, out, pack, chat)
     if plot is not None:
         from formats.lengths import svg_plot
 
-        plot.write_text(f'<!doctype html><meta charset="utf-8"><title>Lengths</title>{svg_plot(f"tokens of {src}", rows.counts.lengths)}\n', encoding="utf-8")
-    for line in ([] if as_json else [*report.lines(), *rows.counts.lines(), *([f"packed into sequences of {pack:,}: {fill:.2%} full"] if pack else [])]):
+        plot.write_text(
+            f'<!doctype html><meta charset="utf-8"><title>Lengths</title>{svg_plot(f"tokens of {src}", rows.counts.lengths)}\n',
+            encoding="utf-8",
+        )
+    for line in (
+        []
+        if as_json
+        else [*report.lines(), *rows.counts.lines(), *([f"packed into sequences of {pack:,}: {fill:.2%} full"] if pack else [])]
+    ):
         typer.echo(line, err=True)
     if as_json:
-        found = {"source": report.as_json(), **rows.counts.as_json(), "template_sha256": chat.template.sha256, **({"fill": round(fill, 6)} if pack else {})}
+        found = {
+            "source": report.as_json(),
+            **rows.counts.as_json(),
+            "template_sha256": chat.template.sha256,
+            **({"fill": round(fill, 6)} if pack else {}),
+        }
         typer.echo(json.dumps(found, ensure_ascii=False))
     if rows.counts.parts and not rows.counts.rows:
         raise DataError(f"render: no record of {src} gave a row; the report says why.")
@@ -88,7 +106,10 @@ def _write(src: str, source: str | None, rows: Rows, out: Path, pack: int | None
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        with make_display(False) as display, pq.ParquetWriter(scratch, (PACKED if pack else ROW).with_metadata(metadata), compression="zstd") as file:
+        with (
+            make_display(False) as display,
+            pq.ParquetWriter(scratch, (PACKED if pack else ROW).with_metadata(metadata), compression="zstd") as file,
+        ):
             held: list[tuple[Any, Any]] = []
             for batch in _batches(src, source, report, display):
                 made = rows.of(batch)
@@ -109,7 +130,7 @@ def _batches(src: str, source: str | None, report: Any, display: Any = None) -> 
     """Records of files in lists; unreadable rows go to the report."""
     from curate.io.files import list_files
     from formats.catalog import adapter
-    from formats.convert import SUFFIXES, holds_records, sample, records
+    from formats.convert import SUFFIXES, holds_records, records, sample
     from formats.detect import detect
 
     files = list_files((src,), ".", SUFFIXES, "render")
@@ -129,7 +150,9 @@ def _batches(src: str, source: str | None, report: Any, display: Any = None) -> 
             display.advance(number, 0, file.size)
 
 
-def show_mask(what: Path, tokenizer: str, template: str | None, rows: int, offset: int, chars: int, html: Path | None, source: str | None = None) -> None:
+def show_mask(
+    what: Path, tokenizer: str, template: str | None, rows: int, offset: int, chars: int, html: Path | None, source: str | None = None
+) -> None:
     """Print rows coloured by loss, and write the page where one is asked for. what: files of conversations."""
     from rich.console import Console
 

@@ -50,7 +50,9 @@ class Diverse(CorpusStep):
     by: str = Field("ngrams", min_length=1, description="ngrams, or the name of a list column with embeddings")
     ngram: int = Field(2, ge=1, le=10, description="words in an n-gram; with by: ngrams")
     score: str | None = Field(None, min_length=1, description="numeric column that prefers records; null: none")
-    max_similarity: float | None = Field(None, ge=-1, le=1, description="highest cosine similarity to a kept record, with embeddings; null: 0.9")
+    max_similarity: float | None = Field(
+        None, ge=-1, le=1, description="highest cosine similarity to a kept record, with embeddings; null: 0.9"
+    )
     prompt: Which = Field("first", description="which user turns are compared; with by: ngrams")
 
     @model_validator(mode="after")
@@ -94,18 +96,27 @@ class Diverse(CorpusStep):
         rows = records.column(ROW).to_numpy()
         score = records.column("score").to_numpy(zero_copy_only=False).astype(np.float64) if self.score else np.ones(len(rows))
         if self.by == "ngrams":
-            kept = cover([_grams(t or "", self.ngram) for t in records.column("prompt").to_pylist()], np.nan_to_num(score, nan=0.0, neginf=0.0), self.budget)
+            kept = cover(
+                [_grams(t or "", self.ngram) for t in records.column("prompt").to_pylist()],
+                np.nan_to_num(score, nan=0.0, neginf=0.0),
+                self.budget,
+            )
             reasons = {n: _OVER for n in range(len(rows)) if n not in kept}
         else:
             reasons = self._spread(records.column("vector").to_pylist(), score)
         left = sorted(reasons)
-        return pa.table([pa.array(rows[left], pa.int64()), pa.array([reasons[n] for n in left], pa.string()), pa.nulls(len(left), pa.float64())], schema=_LEFT)
+        return pa.table(
+            [pa.array(rows[left], pa.int64()), pa.array([reasons[n] for n in left], pa.string()), pa.nulls(len(left), pa.float64())],
+            schema=_LEFT,
+        )
 
     def _spread(self, vectors: Sequence[Sequence[float] | None], score: np.ndarray) -> dict[int, str]:
         width = next((len(v) for v in vectors if v), 0)
         for n, v in enumerate(vectors):
             if v is None or len(v) != width or not width:
-                raise DataError(f"diverse: row {n} has {'no embedding' if not v else f'{len(v)} numbers'} in {self.by!r}, others have {width}.")
+                raise DataError(
+                    f"diverse: row {n} has {'no embedding' if not v else f'{len(v)} numbers'} in {self.by!r}, others have {width}."
+                )
         matrix = np.asarray(vectors, np.float32).reshape(len(vectors), width)
         matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
         kept = np.zeros((min(self.budget, len(matrix)), width), np.float32)
@@ -132,7 +143,7 @@ def cover(sets: Sequence[set[tuple[str, ...]]], score: np.ndarray, budget: int) 
     heapq.heapify(heap)
     kept: set[int] = set()
     while heap and len(kept) < budget:
-        gain, n, age = heapq.heappop(heap)
+        _, n, age = heapq.heappop(heap)
         if age == len(kept):
             kept.add(n)
             covered |= sets[n]
@@ -146,5 +157,3 @@ def _grams(text: str, n: int) -> set[tuple[str, ...]]:
 
     found = words(text)
     return {tuple(found[at : at + n]) for at in range(max(1, len(found) - n + 1))} if found else set()
-
-

@@ -67,7 +67,9 @@ class DedupPromptsExact(DedupExact):
     summary: ClassVar[str] = "keep one of all records with the same prompt"
     origin: ClassVar[str] = "dedup_exact on prompts"
 
-    by: str = Field("normalized_text", pattern="^(text|normalized_text)$", description="text, or normalized_text (lower case, white space folded)")
+    by: str = Field(
+        "normalized_text", pattern="^(text|normalized_text)$", description="text, or normalized_text (lower case, white space folded)"
+    )
     prompt: Which = Field("first", description="which user turns are compared: the first, the last before the answer, all of them")
 
     def reads(self) -> frozenset[str]:

@@ -34,8 +34,15 @@ class Ifd(Step):
     summary: ClassVar[str] = "instruction-following difficulty and perplexity of answers, by a language model"
     origin: ClassVar[str] = "Li et al. 2024 (Cherry LLM), section 2; Li et al. 2024 (Superfiltering)"
 
-    model: str = Field(min_length=1, description="folder of a causal language model with its tokenizer (safetensors)", json_schema_extra={"path": True})
-    template: str | None = Field(None, min_length=1, description="a known template or a .jinja file; null: the tokenizer's own", json_schema_extra={"path": "optional"})
+    model: str = Field(
+        min_length=1, description="folder of a causal language model with its tokenizer (safetensors)", json_schema_extra={"path": True}
+    )
+    template: str | None = Field(
+        None,
+        min_length=1,
+        description="a known template or a .jinja file; null: the tokenizer's own",
+        json_schema_extra={"path": "optional"},
+    )
     min_ifd: float | None = Field(None, ge=0, le=1e9, description="lowest score that survives")
     max_ifd: float | None = Field(1.0, ge=0, le=1e9, description="highest score that survives")
     max_perplexity: float | None = Field(None, ge=1, le=1e12, description="highest perplexity of the answer after the prompt that survives")
@@ -62,7 +69,11 @@ class Ifd(Step):
 
     def signals(self) -> tuple[Signal, ...]:
         """Numbers and their bounds."""
-        return (Signal("ifd_score", "min_ifd", "at_least"), Signal("ifd_score", "max_ifd", "at_most"), Signal("ifd_perplexity", "max_perplexity", "at_most"))
+        return (
+            Signal("ifd_score", "min_ifd", "at_least"),
+            Signal("ifd_score", "max_ifd", "at_most"),
+            Signal("ifd_perplexity", "max_perplexity", "at_most"),
+        )
 
     def assets(self) -> tuple[Asset, ...]:
         """Every file of the model's folder."""
@@ -127,7 +138,9 @@ def _losses(folder: str) -> Any:
         from transformers import AutoModelForCausalLM
     except ImportError as error:
         raise MissingDependency("step 'ifd' needs torch and transformers: pip install 'curate[train]'.") from error
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+    ).eval()
 
     def losses(ids: list[int]) -> np.ndarray:
         if len(ids) < 2:

@@ -13,7 +13,9 @@ from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, Record
 from formats.steps.prompts import READS, Which, prompts
 
 _PROMPTS = pa.schema([pa.field(ROW, pa.int64()), pa.field("id", pa.string()), pa.field("prompt", pa.large_string())])
-_FOUND = pa.schema([pa.field(ROW, pa.int64()), pa.field("reason", pa.string()), pa.field("value", pa.float64()), pa.field("partner", pa.string())])
+_FOUND = pa.schema(
+    [pa.field(ROW, pa.int64()), pa.field("reason", pa.string()), pa.field("value", pa.float64()), pa.field("partner", pa.string())]
+)
 _COLUMNS: Mapping[str, pa.DataType] = {
     "novelty_keep": pa.bool_(),
     "novelty_reason": pa.string(),

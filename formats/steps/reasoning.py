@@ -70,7 +70,9 @@ class Reasoning(Step):
     summary: ClassVar[str] = "reasoning into its own field, inline, or away"
     shorthand: ClassVar[str | None] = "to"
 
-    to: Literal["separate", "inline", "remove"] = Field("separate", description="separate: field `reasoning`; inline: <think> block; remove")
+    to: Literal["separate", "inline", "remove"] = Field(
+        "separate", description="separate: field `reasoning`; inline: <think> block; remove"
+    )
 
     def reads(self) -> frozenset[str]:
         """Columns that must exist before this step."""
@@ -104,7 +106,11 @@ class Reasoning(Step):
             before, _, after = m.content.partition("</think>")
             head, opened, thought = before.rpartition("<think>")
             # Text before the opening tag is part of the answer; then nothing can be taken out without moving words.
-            return m if head.strip() else msgspec.structs.replace(m, reasoning=(thought if opened else before).strip("\n"), content=after.lstrip("\n"))
+            return (
+                m
+                if head.strip()
+                else msgspec.structs.replace(m, reasoning=(thought if opened else before).strip("\n"), content=after.lstrip("\n"))
+            )
         if self.to == "inline" and m.reasoning is not None and not m.spans:
             return msgspec.structs.replace(m, reasoning=None, content=f"<think>\n{m.reasoning}\n</think>\n\n{m.content or ''}")
         if self.to == "remove" and m.reasoning is not None:

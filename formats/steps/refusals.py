@@ -56,7 +56,9 @@ class Refusals(Step):
 
     name: ClassVar[str] = "refusals"
     summary: ClassVar[str] = "drop answers that refuse, talk of being a model, leak prompts, echo or say nothing"
-    origin: ClassVar[str] = "the elimination rules of Xu et al. 2023 (WizardLM) and phrase lists as in public cleaned sets; the patterns are ours"
+    origin: ClassVar[str] = (
+        "the elimination rules of Xu et al. 2023 (WizardLM) and phrase lists as in public cleaned sets; the patterns are ours"
+    )
 
     kinds: tuple[Kind, ...] = Field(KINDS, min_length=1, description="what is looked for, of: empty, echo, leak, refusal, boilerplate")
     head: int = Field(200, ge=1, le=1_000_000, description="characters of the answer in which a refusal is looked for")
@@ -76,7 +78,9 @@ class Refusals(Step):
 
     def bind(self, ctx: Context) -> BatchFn:
         """Compile the patterns."""
-        patterns = {k: re.compile("|".join(f"(?:{p})" for p in v), re.MULTILINE | re.DOTALL) for k, v in _KINDS.items() if k in self.kinds}
+        patterns: dict[str, re.Pattern[str]] = {
+            k: re.compile("|".join(f"(?:{p})" for p in v), re.MULTILINE | re.DOTALL) for k, v in _KINDS.items() if k in self.kinds
+        }
 
         def run(batch: pa.RecordBatch) -> Outcome:
             found = [self._kind(prompt_of(r, "last"), answer_of(r), patterns) for r in from_batch(batch)]

@@ -48,7 +48,9 @@ class Render(Step):
     )
     train: Train = Field("assistant", description="what is trained: assistant, last, completion, all")
     train_reasoning: bool = Field(True, description="false: reasoning stands in the row, but is not trained")
-    special_text: Literal["refuse", "escape"] = Field("refuse", description="special tokens spelled out in a message: drop the row, or encode them as ordinary text")
+    special_text: Literal["refuse", "escape"] = Field(
+        "refuse", description="special tokens spelled out in a message: drop the row, or encode them as ordinary text"
+    )
     max_length: int | None = Field(None, ge=1, le=1 << 24, description="most tokens of a row")
     too_long: TooLong = Field("drop", description="drop; cut_turns: whole exchanges from the end; keep_end: the oldest exchanges go")
     stop: str | None = Field(None, min_length=1, description="token that ends an answer; null: found by rendering")

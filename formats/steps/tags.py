@@ -16,7 +16,10 @@ from formats.steps.prompts import READS, answer_of, prompt_of
 from formats.templates.turns import conversation_of
 
 _CODE = re.compile(r"```|^\s*(?:def |class |import |#include|public |function |SELECT .+ FROM )", re.MULTILINE)
-_MATH = re.compile(r"\\(?:frac|boxed|sqrt|sum|int)\b|\$[^$\n]+\$|\d\s*[-+*/=]\s*\d|\b(?:equation|solve for|calculate|integral|derivative|probability)\b", re.IGNORECASE)
+_MATH = re.compile(
+    r"\\(?:frac|boxed|sqrt|sum|int)\b|\$[^$\n]+\$|\d\s*[-+*/=]\s*\d|\b(?:equation|solve for|calculate|integral|derivative|probability)\b",
+    re.IGNORECASE,
+)
 _TASKS = (
     ("translate", r"\btranslat"), ("summarize", r"\b(?:summari[sz]e|summary|tl;?dr)"), ("rewrite", r"\b(?:rewrite|rephrase|paraphrase|edit|proofread|correct)\b"),
     ("classify", r"\b(?:classify|categori[sz]e|sentiment|label|which category)"), ("extract", r"\b(?:extract|identify|find all|list all)\b"),

@@ -12,6 +12,7 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,10 +52,10 @@ class Pieces:
         counts = np.ones(sum(map(len, split)), np.int64)
         rows = np.cumsum([0, *map(len, split)])
         special = np.ones(len(counts), bool)
-        for a, b in zip(rows[:-1], rows[1:], strict=True):
+        for a, b in pairwise(rows.tolist()):
             special[a:b:2] = False
         counts[~special] = np.diff(ends)
-        places = np.cumsum([0, *counts]) if len(counts) < 2 else np.concatenate([[0], np.cumsum(counts)])
+        places = np.concatenate([[0], np.cumsum(counts)])
         flat = np.empty(int(places[-1]), np.int64)
         at = places[:-1][special]
         ordinary = np.ones(len(flat), bool)
@@ -76,7 +77,9 @@ def open_pieces(tokenizer: Any) -> Pieces | None:
     added = config.get("added_tokens") or []
     if config["model"]["type"] != "BPE" or config.get("normalizer") is not None or not _is_byte_level(config.get("pre_tokenizer")):
         return None
-    if any(t["lstrip"] or t["rstrip"] or t["single_word"] for t in added) or not set("".join(config["model"]["vocab"])) <= _alphabet() | set("".join(t["content"] for t in added)):
+    if any(t["lstrip"] or t["rstrip"] or t["single_word"] for t in added) or not set(
+        "".join(config["model"]["vocab"])
+    ) <= _alphabet() | set("".join(t["content"] for t in added)):
         return None
     try:
         encoder = _encoder(config)

@@ -46,7 +46,9 @@ def probe(chat: ChatTokenizer) -> list[Problem]:
 
 def _problems(chat: ChatTokenizer) -> Iterator[Problem]:
     if chat.given_template is None:
-        yield Problem("no_template", "the tokenizer has no chat template.", "give one: `template: chatml`, another known name, or a .jinja file")
+        yield Problem(
+            "no_template", "the tokenizer has no chat template.", "give one: `template: chatml`, another known name, or a .jinja file"
+        )
         return
     plain = _turns("user", "assistant")
     try:
@@ -96,7 +98,11 @@ def _bos(chat: ChatTokenizer, text: str) -> Iterator[Problem]:
     count = len([i for i in chat.encode([text])[0].ids if i == chat.tokenizer.token_to_id(bos)])
     own = chat.tokenizer.token_to_id(bos) in chat.own_ids
     if count > 1:
-        yield Problem("bos_repeated", f"the template writes {bos!r} {count} times into one conversation.", "write bos_token once, before the loop over turns")
+        yield Problem(
+            "bos_repeated",
+            f"the template writes {bos!r} {count} times into one conversation.",
+            "write bos_token once, before the loop over turns",
+        )
     elif count == 0 and own:
         yield Problem("bos_missing", f"the tokenizer begins every text with {bos!r}, the template does not, and rows are encoded as the template writes them.",
                       "begin the template with {{ bos_token }}")  # fmt: skip
@@ -117,10 +123,19 @@ def _system(chat: ChatTokenizer) -> Iterator[Problem]:
     try:
         text = chat.template.render(turns, **chat.names())
     except TemplateFailed:
-        yield Problem("no_system", "the template refuses system turns; such rows are dropped by name.", "put the system text into the first user turn", False)
+        yield Problem(
+            "no_system",
+            "the template refuses system turns; such rows are dropped by name.",
+            "put the system text into the first user turn",
+            False,
+        )
         return
     if turns[0]["content"] not in text:
-        yield Problem("system_lost", "the template leaves the system turn out without a word.", "write the system turn, or let the template raise_exception for it")
+        yield Problem(
+            "system_lost",
+            "the template leaves the system turn out without a word.",
+            "write the system turn, or let the template raise_exception for it",
+        )
 
 
 def _prompt(chat: ChatTokenizer) -> Iterator[Problem]:
@@ -170,14 +185,21 @@ def _history(chat: ChatTokenizer) -> Iterator[Problem]:
         yield _refused(error)
         return
     if not texts[1].startswith(texts[0]):
-        yield Problem("template_rewrites", "an earlier turn is rendered as another text once more turns follow.", _FIXES["template_rewrites"])
+        yield Problem(
+            "template_rewrites", "an earlier turn is rendered as another text once more turns follow.", _FIXES["template_rewrites"]
+        )
     thought = [{**t, "reasoning_content": f"Thought {n}."} if t["role"] == "assistant" else t for n, t in enumerate(turns)]
     try:
         text = chat.template.render(thought, **names)
     except TemplateFailed:
         return
     if "Thought 3." in text and "Thought 1." not in text:
-        yield Problem("reasoning_stripped", "the template deletes the reasoning of all turns but the last.", "render reasoning with per_answer: true", False)
+        yield Problem(
+            "reasoning_stripped",
+            "the template deletes the reasoning of all turns but the last.",
+            "render reasoning with per_answer: true",
+            False,
+        )
 
 
 def check(chat: ChatTokenizer) -> list[Problem]:

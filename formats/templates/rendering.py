@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -101,7 +102,7 @@ class Renderer:
 
     def _encoded(self, made: list[_Text], offsets: bool) -> list[Row]:
         """Rows of texts, by the fast way where there is one and no offsets are asked for."""
-        pieces = None if offsets or len(made) < _FAST_FROM and not self._fast else self.chat.pieces()
+        pieces = None if offsets or (len(made) < _FAST_FROM and not self._fast) else self.chat.pieces()
         self._fast |= pieces is not None
         if pieces is None:
             return [_tokens(m, e, offsets) for m, e in zip(made, self.chat.encode([m.text for m in made]), strict=True)]
@@ -204,7 +205,7 @@ def _without(kept: list[Span], off: list[Span], on: list[Span]) -> list[Span]:
     """Spans without `off`, with `on`."""
     points = sorted({p for span in (*kept, *off, *on) for p in span})
     made: list[Span] = []
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in pairwise(points):
         inside = [any(x <= a and b <= y for x, y in group) for group in (kept, off, on)]
         if inside[2] or (inside[0] and not inside[1]):
             made = [*made[:-1], (made[-1][0], b)] if made and made[-1][1] == a else [*made, (a, b)]

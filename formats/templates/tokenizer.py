@@ -53,9 +53,9 @@ class ChatTokenizer:
             raise RecipeError(f"the tokenizer has no chat template. Give one: template: {', '.join(NAMED)}, or a .jinja file.")
         return self.given_template
 
-    def names(self) -> dict[str, str]:
+    def names(self) -> dict[str, Any]:
         """Variables that the template may use."""
-        return self.special
+        return dict(self.special)
 
     def pieces(self) -> Pieces | None:
         """The fast encoder, opened and probed at the first call; None where the tokenizer has none."""

@@ -39,7 +39,21 @@ def call(*arguments: str) -> str:
 
 def test_render_writes_rows_and_says_what_went(folder: Path) -> None:
     out = folder / "rows.parquet"
-    said = json.loads(call("render", str(folder / "in.jsonl"), "-o", str(out), "--tokenizer", str(folder), "--max-length", "80", "--json", "--plot", str(folder / "p.html")).splitlines()[-1])
+    said = json.loads(
+        call(
+            "render",
+            str(folder / "in.jsonl"),
+            "-o",
+            str(out),
+            "--tokenizer",
+            str(folder),
+            "--max-length",
+            "80",
+            "--json",
+            "--plot",
+            str(folder / "p.html"),
+        ).splitlines()[-1]
+    )
     assert (said["records"], said["rows"], said["dropped"]) == (3, 1, {"special_text": 1, "too_long": 1})
     (row,) = pq.read_table(out).to_pylist()
     assert sum(label != -100 for label in row["labels"]) == said["trained"]
@@ -49,7 +63,22 @@ def test_render_writes_rows_and_says_what_went(folder: Path) -> None:
 
 def test_render_per_answer_and_packed(folder: Path) -> None:
     out = folder / "rows.parquet"
-    said = json.loads(call("render", str(folder / "in.jsonl"), "-o", str(out), "--tokenizer", str(folder), "--per-answer", "--pack", "600", "--special-text", "escape", "--json").splitlines()[-1])
+    said = json.loads(
+        call(
+            "render",
+            str(folder / "in.jsonl"),
+            "-o",
+            str(out),
+            "--tokenizer",
+            str(folder),
+            "--per-answer",
+            "--pack",
+            "600",
+            "--special-text",
+            "escape",
+            "--json",
+        ).splitlines()[-1]
+    )
     assert (said["records"], said["parts"], said["rows"], said["dropped"]) == (3, 4, 4, {})
     packed = pq.read_table(out).to_pylist()
     assert sum(len(row["seq_lengths"]) for row in packed) == 4 and sum(len(row["input_ids"]) for row in packed) == said["tokens"]

@@ -43,7 +43,13 @@ def reasons(step: Any, given: pa.Table) -> list[str | None]:
 
 
 def test_duplicate_prompts_go_whatever_their_answers() -> None:
-    rows = table(("Name the planets of the sun.", "a"), ("name  the planets of the sun.", "b"), ("Name the moons of Mars.", "c"), ("", "d"), ("", "e"))
+    rows = table(
+        ("Name the planets of the sun.", "a"),
+        ("name  the planets of the sun.", "b"),
+        ("Name the moons of Mars.", "c"),
+        ("", "d"),
+        ("", "e"),
+    )
     assert kept(DedupPromptsExact(), rows) == ["r0", "r2", "r3"]
     assert kept(DedupPromptsExact(by="text"), rows) == ["r0", "r1", "r2", "r3"]
     near = "write a short poem about the sea and the wind in the evening light of may"
@@ -126,15 +132,38 @@ def test_refusals() -> None:
 def test_tags() -> None:
     records = [
         Record([Message("system", "s"), Message("user", "Translate this: 2 + 2 = 4"), Message("assistant", "ok", reasoning="t")]),
-        Record([Message("user", "hm"), Message("assistant", "```python\nx\n```"), Message("user", "Which?\nA) one\nB) two"), Message("assistant", "A")]),
-        Record([Message("user", "Which?\nA) one\nB) two")], [Candidate([Message("assistant", "A")], rank=0), Candidate([Message("assistant", "B")], rank=1)]),
+        Record(
+            [
+                Message("user", "hm"),
+                Message("assistant", "```python\nx\n```"),
+                Message("user", "Which?\nA) one\nB) two"),
+                Message("assistant", "A"),
+            ]
+        ),
+        Record(
+            [Message("user", "Which?\nA) one\nB) two")],
+            [Candidate([Message("assistant", "A")], rank=0), Candidate([Message("assistant", "B")], rank=1)],
+        ),
         Record(text="plain", plain=True),
     ]
     (outcome,) = outcomes(Tags(), [to_batch(records, list("abcd"), "s")])
     assert outcome.batch.column("tags").to_pylist() == [
         "math reasoning system translate", "multi_turn other", "preference choice question", "unanswered other",
     ]  # fmt: skip
-    assert outcome.counts == {"s": {"math": 1, "reasoning": 1, "system": 1, "translate": 1, "multi_turn": 1, "preference": 1, "choice": 1, "question": 1, "other": 2, "unanswered": 1}}
+    assert outcome.counts == {
+        "s": {
+            "math": 1,
+            "reasoning": 1,
+            "system": 1,
+            "translate": 1,
+            "multi_turn": 1,
+            "preference": 1,
+            "choice": 1,
+            "question": 1,
+            "other": 2,
+            "unanswered": 1,
+        }
+    }
 
 
 def test_diversity_by_ngrams_takes_what_is_new() -> None:
@@ -158,7 +187,12 @@ def test_diversity_by_embeddings_keeps_one_of_two_equal_ones() -> None:
 
 
 def test_answers_and_reasoning() -> None:
-    rows = table(("q", "<think>\nhm \\boxed{1}\n</think>\n\nSo \\boxed{2}"), ("q", "no answer"), ("q", "left over\n</think>\nyes"), ("q", "Well <think>a</think> b"))
+    rows = table(
+        ("q", "<think>\nhm \\boxed{1}\n</think>\n\nSo \\boxed{2}"),
+        ("q", "no answer"),
+        ("q", "left over\n</think>\nyes"),
+        ("q", "Well <think>a</think> b"),
+    )
     apart = run_step(Reasoning(), rows)
     found = [r.messages[1] for b in apart.to_batches() for r in from_batch(b)]
     assert [(m.reasoning, m.content) for m in found] == [
@@ -202,7 +236,9 @@ def test_ifd_is_the_ratio_of_two_losses(tmp_path: Path) -> None:
     import transformers
 
     torch.manual_seed(1)
-    config = transformers.LlamaConfig(vocab_size=400, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2)
+    config = transformers.LlamaConfig(
+        vocab_size=400, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
+    )
     model = transformers.LlamaForCausalLM(config).eval()
     model.save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
@@ -222,5 +258,7 @@ def test_ifd_is_the_ratio_of_two_losses(tmp_path: Path) -> None:
     assert made["ifd_score"][0] == pytest.approx(made["ifd_perplexity"][0] / made["ifd_alone_perplexity"][0])
     assert made["ifd_score"][1] is None  # too long: no score, and kept
     score = made["ifd_score"][0]
-    assert len(kept(Ifd(model=str(tmp_path), max_ifd=score), rows)) == 2 and kept(Ifd(model=str(tmp_path), max_ifd=score - 1e-6), rows) == ["r1"]
+    assert len(kept(Ifd(model=str(tmp_path), max_ifd=score), rows)) == 2 and kept(Ifd(model=str(tmp_path), max_ifd=score - 1e-6), rows) == [
+        "r1"
+    ]
     assert kept(Ifd(model=str(tmp_path), max_ifd=None, min_ifd=score + 1e-6), rows) == ["r1"]
