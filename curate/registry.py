@@ -34,6 +34,7 @@ STEPS = {
     "datatrove": "curate.steps.datatrove_adapter:Datatrove",
     "dedup_exact": "curate.steps.exact:DedupExact",
     "dedup_lines": "curate.steps.lines:DedupLines",
+    "dedup_substrings": "curate.steps.substrings:DedupSubstrings",
     "dedup_minhash": "curate.steps.minhash:DedupMinhash",
     "weight_by_cluster": "curate.steps.cluster_weights:WeightByCluster",
     "decontaminate": "curate.steps.decontamination:Decontaminate",

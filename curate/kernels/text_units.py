@@ -98,26 +98,22 @@ def units(data: U8, offsets: I64, unit: Unit) -> Units:
 def without_ranges(data: U8, offsets: I64, owner: I64, starts: I64, stops: I64) -> tuple[U8, I64]:
     """Return (data, offsets) of n documents without the ranges data[starts[i]:stops[i]] of document owner[i].
 
-    Ranges: in order, apart from each other, each inside its document. At the end of a document a range takes the white space before it along.
+    Ranges: in order, apart from each other, each inside its document. Where the last one ends the document, white space at the
+    end of what is left goes too.
     """
-    starts = _to_the_end(data, offsets, owner, starts, stops)
     n = len(offsets) - 1
-    lost = np.bincount(owner, weights=stops - starts, minlength=n).astype(np.int64)[:n] if len(owner) else np.zeros(n, np.int64)
-    sizes = np.diff(offsets) - lost
-    kept_from = np.sort(np.concatenate([offsets[:-1], stops]), kind="stable")
-    kept_to = np.sort(np.concatenate([offsets[1:], starts]), kind="stable")
+    # What stays: one piece more than there are ranges in each document; empty pieces do no harm.
+    begins = np.sort(np.concatenate([offsets[:-1], stops]), kind="stable")
+    ends = np.sort(np.concatenate([offsets[1:], starts]), kind="stable")
+    pieces_of = np.bincount(owner, minlength=n) + 1 if len(owner) else np.ones(n, np.int64)
+    piece = np.concatenate([np.zeros(1, np.int64), np.cumsum(pieces_of)])
+    for d in np.unique(owner[stops == offsets[owner + 1]]).tolist():
+        for i in range(int(piece[d + 1]) - 1, int(piece[d]) - 1, -1):
+            a, b = strip(data, int(begins[i]), int(ends[i]))
+            ends[i] = b if a < b else begins[i]
+            if a < b:
+                break
+    sizes = np.add.reduceat(ends - begins, piece[:-1]) if n else np.zeros(0, np.int64)
     out = np.empty(max(1, int(sizes.sum())), np.uint8)
-    _copy(data, kept_from, kept_to, out)
+    _copy(data, begins, ends, out)
     return out, np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-
-
-def _to_the_end(data: U8, offsets: I64, owner: I64, starts: I64, stops: I64) -> I64:
-    """Starts of ranges; those that end a document begin at the white space before them."""
-    last = np.flatnonzero(stops == offsets[owner + 1])
-    if not len(last):
-        return starts
-    floor = np.where((last > 0) & (owner[np.maximum(last - 1, 0)] == owner[last]), stops[np.maximum(last - 1, 0)], offsets[owner[last]])
-    moved = starts.copy()
-    for i, low in zip(last.tolist(), floor.tolist(), strict=True):
-        moved[i] = strip(data, low, int(starts[i]))[1] if starts[i] > low else starts[i]
-    return moved

@@ -113,7 +113,7 @@ class DedupLines(CorpusStep):
         doc = np.repeat(np.arange(len(count)), count)[first]
         if self.within:
             spans = joined(spans, scopes(batch, self.within)[doc])
-        return found, first, spans, _seen_inside(doc, spans)
+        return found, first, spans, seen_inside(doc, spans)
 
     def _spans(self, batch: pa.RecordBatch) -> pa.Table:
         """One record for each different span of a document."""
@@ -169,7 +169,7 @@ class DedupLines(CorpusStep):
         return super().apply(done, delivered)
 
 
-def _seen_inside(doc: Any, lanes: Any) -> Any:
+def seen_inside(doc: Any, lanes: Any) -> Any:
     """bool[s]: whether an equal span stands before it in the same document."""
     order = np.lexsort((lanes[:, 1], lanes[:, 0], doc))  # stable: equal spans in order of place
     same = (doc[order][1:] == doc[order][:-1]) & (lanes[order][1:] == lanes[order][:-1]).all(axis=1)

@@ -31,7 +31,7 @@ def left(step: DedupLines, values: list[str | None], **more: Any) -> list[str]:
     return list(run_step(step, table(values, **more)).column("text").to_pylist())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(texts, KINDS)
 def test_units_make_up_the_text(values: list[str], kind: Any) -> None:
     data, offsets = views(pa.array(values, pa.large_string()))
@@ -43,7 +43,7 @@ def test_units_make_up_the_text(values: list[str], kind: Any) -> None:
     assert [raw[a:b].decode() for a, b in zip(found.starts, found.stops, strict=True)] == [p.strip() for p in parts]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(texts, KINDS, st.integers(1, 3), st.sets(st.sampled_from(["case", "whitespace", "punctuation", "digits"])))
 def test_equals_the_twin(values: list[str], kind: Any, span: int, fold: set[Any]) -> None:
     step = DedupLines(unit=kind, span=span, normalize=tuple(sorted(fold)))
