@@ -77,7 +77,7 @@ def render(
     for line in (
         []
         if as_json
-        else [*report.lines(), *rows.counts.lines(), *([f"packed into sequences of {pack:,}: {fill:.2%} full"] if pack else [])]
+        else [*_reading(report), *rows.counts.lines(), *([f"packed into sequences of {pack:,}: {fill:.2%} full"] if pack else [])]
     ):
         typer.echo(line, err=True)
     if as_json:
@@ -98,10 +98,12 @@ def _write(src: str, source: str | None, rows: Rows, out: Path, pack: int | None
     import pyarrow.parquet as pq
 
     from curate.cli.display import make_display
+    from formats.outputs import write_json_lines
     from formats.rendered import PACKED, ROW, packed_table, table
     from formats.report import Report
 
     report, fill = Report(), 1.0
+    quarantine: list[dict[str, Any]] = []
     metadata = {b"chat_template_sha256": chat.template.sha256.encode()}
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -111,7 +113,7 @@ def _write(src: str, source: str | None, rows: Rows, out: Path, pack: int | None
             pq.ParquetWriter(scratch, (PACKED if pack else ROW).with_metadata(metadata), compression="zstd") as file,
         ):
             held: list[tuple[Any, Any]] = []
-            for batch in _batches(src, source, report, display):
+            for batch in _batches(src, source, report, quarantine, display):
                 made = rows.of(batch)
                 if pack:
                     held += [(np.asarray(row.ids, np.int32), row.labels().astype(np.int32)) for _, row in made]
@@ -121,13 +123,23 @@ def _write(src: str, source: str | None, rows: Rows, out: Path, pack: int | None
                 packed, fill = packed_table(held, pack)
                 file.write_batch(packed)
         os.replace(scratch, out)
+        if quarantine:
+            write_json_lines(out.with_name(f"{out.name}.quarantine.jsonl"), quarantine)
     finally:
         scratch.unlink(missing_ok=True)
     return report, fill
 
 
-def _batches(src: str, source: str | None, report: Any, display: Any = None) -> Iterator[list[Record]]:
-    """Records of files in lists; unreadable rows go to the report."""
+def _reading(report: Any) -> list[str]:
+    """What could not be read, for people."""
+    made = [f"{report.rows:,} rows read"]
+    for reason, count in report.unreadable.most_common():
+        made += [f"  {count:>9,}  not readable: {reason}", *(f"             {text}" for text in report.examples[reason])]
+    return made
+
+
+def _batches(src: str, source: str | None, report: Any, quarantine: list[dict[str, Any]], display: Any = None) -> Iterator[list[Record]]:
+    """Records of files in lists; unreadable rows go to the report and the quarantine."""
     from curate.io.files import list_files
     from formats.catalog import adapter
     from formats.convert import SUFFIXES, holds_records, records, sample
@@ -137,7 +149,6 @@ def _batches(src: str, source: str | None, report: Any, display: Any = None) -> 
     if source is None:
         source = "messages" if holds_records(files) else detect(sample(files), src).format
     reader = adapter(source)
-    quarantine: list[dict[str, Any]] = []
     if display is not None:
         display.stage("render", [], [file.size for file in files], range(len(files)))
     for number, file in enumerate(files):
@@ -164,7 +175,7 @@ def show_mask(
 
     chat = load(tokenizer, template)
     notes = [str(problem) for problem in probe(chat)]
-    found = [record for batch in _batches(str(_files(what)), source, Report()) for record in batch][offset : offset + rows]
+    found = [record for batch in _batches(str(_files(what)), source, Report(), []) for record in batch][offset : offset + rows]
     made = Renderer(chat).rows(found, offsets=True)
     titled = [(record.id or f"row {offset + n}", row) for n, (record, row) in enumerate(zip(found, made, strict=True))]
     console = Console()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,3 +49,9 @@ def test_words() -> None:
 def test_a_long_text_costs_little() -> None:
     text = ["x"] * 20_000
     assert lcs(places(text), len(text), text) == 20_000
+
+
+@given(st.text("ab c.D2-\n", max_size=40), st.text("ab c.D2-\n", max_size=40))
+def test_english_is_what_rouge_score_says(a: str, b: str) -> None:
+    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"], use_stemmer=False)
+    assert rouge_l(words(a), words(b)) == pytest.approx(scorer.score(a, b)["rougeL"].fmeasure)
