@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.context import WorkContext
@@ -70,6 +70,7 @@ def test_no_row_loses_its_stop_token_and_everything_is_counted(policy: Any) -> N
     assert (counts.turns_cut > 0) == (policy != "drop") and counts.tokens == sum(counts.lengths)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), max_size=80), st.integers(60, 100))
 def test_packing_holds_every_row_once_and_fits(lengths: list[int], capacity: int) -> None:
     done = pack(lengths, capacity)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats.rouge import Accepted, lcs, places, rarity, rouge_l, words
@@ -20,11 +20,13 @@ def naive_lcs(a: list[str], b: list[str]) -> int:
     return table[-1][-1]
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_lcs(a: list[str], b: list[str]) -> None:
     assert lcs(places(a), len(a), b) == naive_lcs(a, b) == lcs(places(b), len(b), a)
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, max_size=25), st.sampled_from([0.2, 0.5, 0.6, 0.7, 0.9, 1.0]))
 def test_the_search_equals_scoring_every_pair(texts: list[list[str]], threshold: float) -> None:
     accepted, kept = Accepted(threshold, rarity(texts)), []
@@ -51,6 +53,7 @@ def test_a_long_text_costs_little() -> None:
     assert lcs(places(text), len(text), text) == 20_000
 
 
+@settings(deadline=None)  # the first call imports
 @given(st.text("ab c.D2-\n", max_size=40), st.text("ab c.D2-\n", max_size=40))
 def test_english_is_what_rouge_score_says(a: str, b: str) -> None:
     scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"], use_stemmer=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from formats.catalog import adapter
@@ -60,6 +60,7 @@ def test_the_prompt_is_a_prefix_and_bos_stands_once(name: str) -> None:
     assert row.text.count("<s>") == (1 if name in ("llama3", "gemma", "mistral") else 0)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufdd0\ufdd1\ufdd2\ufdd3"), min_size=1, max_size=12),
