@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from curate import __version__
+from curate.contamination import merged_evidence
 from curate.done import Done
 from curate.errors import DataError, RecipeError
+from curate.exchange import FILE
 from curate.executors.executor import Executor
-from curate.jobs import Job, load_done, make_job
+from curate.jobs import Job, load_done, make_job, sent_by
 from curate.manifest import keep_others, ledger_stages, make_manifest, node_entry
 from curate.node import NodeInput
 from curate.plan import Plan, make_plan
 from curate.publish import publish
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
+from curate.step import CorpusStep, Outside
 from curate.store import StageFolder, Store, write_atomic
 
 
@@ -91,7 +95,9 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
     store = Store(out)
     done: dict[str, Done] = {}
     outcome = Outcome(store.root, {}, 0.0)
-    with store.lock():
+    with store.lock(), ExitStack() as held:
+        for outside in {o.root: o for _, o in _outsides(plan)}.values():
+            held.enter_context(outside.hold())
         write_atomic(store.root / "recipe.lock.yaml", lock_text(recipe))
         for stage in plan.stages:
             job = make_job(stage, plan, done, sample)
@@ -103,6 +109,8 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
             done[stage.label] = finished
             _check_quarantine(plan, stage.label, done, store)
             if plan.final[stage.node] == stage.label:
+                if sample is None:
+                    _finish_outside(plan, stage.node, done)
                 _publish(plan, stage.node, done, store)
         outcome.manifest = make_manifest(plan, done)
         if only and (store.root / "manifest.json").exists():
@@ -130,6 +138,26 @@ def _run_stage(job: Job, store: Store, executor: Executor, display: Display, out
         )
     shutil.rmtree(folder.path / "tmp", ignore_errors=True)
     return finished
+
+
+def _outsides(plan: Plan) -> Iterator[tuple[tuple[str, CorpusStep], Outside]]:
+    """((dataset, step), what it has outside) of all corpus steps that read and extend something outside of the run."""
+    for name in plan.final:
+        node = plan.recipe.nodes[name]
+        for step in node.steps if isinstance(node, DatasetNode) else ():
+            outside = step.outside() if isinstance(step, CorpusStep) else None
+            if isinstance(step, CorpusStep) and outside is not None:
+                yield (name, step), outside
+
+
+def _finish_outside(plan: Plan, name: str, done: dict[str, Done]) -> None:
+    """Add what a finished dataset's steps made to what they extend."""
+    for (node, step), outside in _outsides(plan):
+        sent = sent_by(step, node, plan, done) if node == name else None
+        if sent is not None:
+            stages = {s.phase or s.emit: done[s.label] for s in plan.of_node(node) if (s.phase or s.emit or (None,))[0] is step}
+            files = {pair[1].name: [d.folder.task(r["task"]) / FILE for r in d.receipts] for pair, d in stages.items() if pair}
+            outside.finish(*sent, files)
 
 
 def _check_quarantine(plan: Plan, label: str, done: dict[str, Done], store: Store) -> None:
@@ -169,7 +197,11 @@ def quarantine_examples(folder: StageFolder, tasks: int, count: int = 5) -> list
 def _publish(plan: Plan, name: str, done: dict[str, Done], store: Store) -> None:
     entry = node_entry(plan, name, done)
     notes = {"_dataset.json": json.dumps(entry, indent=1, ensure_ascii=False).encode() + b"\n"}
-    publish(store, name, done[plan.final[name]], ledger_stages(plan, name, done), notes)
+    stages = ledger_stages(plan, name, done)
+    evidence = merged_evidence(stages)
+    if evidence:
+        notes["contamination.jsonl"] = evidence
+    publish(store, name, done[plan.final[name]], stages, notes)
 
 
 def lock_text(recipe: Recipe) -> bytes:

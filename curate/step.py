@@ -15,7 +15,9 @@ a Verdict. The engine applies verdicts, counts them and writes the ledger; steps
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -171,10 +173,31 @@ DocumentsFn = Callable[[pa.RecordBatch, Mapping[str, pa.Table]], pa.Table]
 RecordsFn = Callable[[pa.Table], pa.Table | Iterator[pa.Table]]  # an iterator where the result would not fit into memory
 
 
+class Outside(Protocol):
+    """Something that a corpus step reads and extends outside of the run, in versions: an index."""
+
+    @property
+    def root(self) -> str:
+        """Where it lies."""
+        ...
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other runs out while this one goes on."""
+        ...
+
+    def pinned(self, sent: str, source: str) -> dict[str, Any]:
+        """Settings that fix what is read. sent: digest of what the step's first phase made; source: of the dataset's input files."""
+        ...
+
+    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]]) -> None:
+        """Add what the run made, once. files: the record files of each phase, in task order."""
+        ...
+
+
 class CorpusStep(Step):
     """A step whose decision on a document depends on other documents.
 
-    The last phase has `to="documents"`. Its records name rows by `_row`; `apply` turns them into an Outcome: a row
+    The last phase has `to="documents"` (or the one that `decides` names). Its records name rows by `_row`; `apply` turns them into an Outcome: a row
     named with a `reason` is dropped (`value`, `partner` beside it), other columns are new columns of the document.
     Text is never copied between phases: only hashes, rows, ids and verdicts travel.
     """
@@ -186,6 +209,14 @@ class CorpusStep(Step):
     def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
         """Return the function of that phase: DocumentsFn where it is over documents, RecordsFn otherwise."""
         raise NotImplementedError
+
+    def decides(self) -> str:
+        """Name of the phase whose records are verdicts: the last one."""
+        return self.phases()[-1].name
+
+    def outside(self) -> Outside | None:
+        """What it reads and extends outside of the run; None: nothing."""
+        return None
 
     def findings(self, figures: Mapping[str, int]) -> dict[str, Any]:
         """What the manifest says of the step, from the figures that its phases reported (`curate.figures`), summed.

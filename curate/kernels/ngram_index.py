@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.kernels.ngrams import BLOCK, COUNTS, MAX_POSTINGS, MAX_SHARED, SEED, TELLING, I32, I64, U8, U64, Index, fill
+from curate.kernels.ngrams import BLOCK, COUNTS, FOLLOWED, I32, MAX_POSTINGS, MAX_SHARED, SEED, TELLING, U8, U64, Index, fill
 from curate.kernels.shingles import WordHashes, shingles, word_hashes
+from curate.kernels.strings import I64
 
-NEAR_WORDS, NEAR_CHARACTERS = 8, 13  # words that coverage needs at least; characters in Chinese and Japanese
+LABELS = "q a question answer questions answers prompt response user assistant human instruction"
+NEAR_WORDS, NEAR_CHARACTERS = 9, 13  # words that coverage needs at least; characters in Chinese and Japanese
 
 
 def build(
@@ -37,13 +39,13 @@ def build(
     seed = min(SEED, ngram, least)
     flags = np.zeros(len(words.hash), np.uint8)
     telling_number = _telling_number(words)
-    grams = _count_ngrams(words, lengths, ngram, telling_number, flags)
-    grams = np.where(lengths >= ngram, lengths if by_words else grams, lengths >= least).astype(np.int32)
+    own = _count_ngrams(words, lengths, ngram, telling_number, flags)
+    grams = np.where(lengths >= ngram, lengths if by_words else own, lengths >= least).astype(np.int32)
     hashes, where = _seeds(words, lengths, seed)
     order = np.lexsort((where, hashes))
     hashes, where = hashes[order], where[order]
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    postings, entries, places = _postings(hashes, where, owner, telling_number[where + seed] > telling_number[where], flags)
+    postings, entries, places = _postings(hashes, where, owner, ~_counting(words, where, seed), flags)
     index_filter = np.zeros(max(1024, -(-len(entries) // 4)), np.uint64)
     slots = np.zeros(max(64, len(entries) * 3 // 2 + 1), np.uint64)
     fill(entries, places, index_filter, slots)
@@ -59,13 +61,29 @@ def build(
     return Index(
         np.array([ngram, seed, by_words, 0], np.int64), index_filter, slots, postings, words.hash.astype(np.uint32), flags,
         words.doc, item_at, grams, can_near, np.array([bound]), answer_of, answer_words.doc, answer_words.hash.astype(np.uint32),
+        word_hashes(pa.array([LABELS], pa.large_string())).hash.astype(np.uint32),
     )  # fmt: skip
+
+
+def _numbers() -> U64:
+    """Hashes of the words 0 to 999."""
+    return word_hashes(pa.array([str(i) for i in range(1000)], pa.large_string())).hash
+
+
+def _counting(words: WordHashes, where: I64, size: int) -> npt.NDArray[np.bool_]:
+    """Whether the `size` words from each place count upwards by one: 4 5 6 7 8."""
+    numbers = _numbers()
+    order = np.argsort(numbers)
+    at = np.minimum(np.searchsorted(numbers[order], words.hash), len(numbers) - 1)
+    value = np.where(numbers[order][at] == words.hash, order[at], -1)
+    upwards = (value[:-1] >= 0) & (value[1:] == value[:-1] + 1)
+    total = np.concatenate([[0], np.cumsum(upwards)])
+    return total[where + size - 1] - total[where] == size - 1
 
 
 def _telling_number(words: WordHashes) -> I64:
     """i64[m+1]: words before each place that are no numbers below 1,000."""
-    numbers = word_hashes(pa.array([str(i) for i in range(1000)], pa.large_string())).hash
-    return np.concatenate([[0], np.cumsum(~np.isin(words.hash, numbers))])
+    return np.concatenate([[0], np.cumsum(~np.isin(words.hash, _numbers()))])
 
 
 def _seeds(words: WordHashes, lengths: I64, size: int) -> tuple[U64, I64]:
@@ -104,6 +122,7 @@ def _postings(hashes: U64, where: I64, owner: I64, worded: npt.NDArray[np.bool_]
     rank = np.arange(len(entry)) - begin[entry]
     kept = rank < MAX_POSTINGS
     last = np.minimum(counts[entry], MAX_POSTINGS) - 1 == rank
+    flags[where[kept]] |= FOLLOWED
     postings = np.where(last, ~where, where)[kept].astype(np.int32)
     places = np.concatenate([[0], np.cumsum(np.minimum(counts, MAX_POSTINGS))])[:-1].astype(np.int32)
     return postings, entries, places

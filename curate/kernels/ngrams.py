@@ -7,12 +7,14 @@ each one that an item has is extended to the longest run of words that the two s
 
     share      distinct n-grams of the item within runs of `ngram` words or more / all its distinct n-grams;
                with `by_words`: words of the item in such runs / all its words; 1.0 for a shorter item found whole
-    coverage   words of the item in runs of NEAR_RUN words or more that begin within one place of the document, 1.5 times
+    coverage   words of the item in runs of NEAR_RUN words or more, and in what follows them over one edited word (of two
+               words or more, and again), that begin within one place of the document, 1.5 times
                the item's words long / all its words; the largest over all places. It survives edited words.
-               A run counts if one of its seeds is telling: at most MAX_SHARED items have it, and it is not of numbers alone
+               A run counts if one of its seeds is telling: at most MAX_SHARED items have it, and it does not count upwards
 
 N-grams of numbers below 1,000 alone are left out: a problem that counts from 1 to 13 would match every table of contents.
-A short question with answers matches where it is found whole with one of its answers at most ANSWER_WITHIN words behind.
+A short question with answers matches where it is found whole with one of its answers at most ANSWER_WITHIN words behind,
+or, if it is telling, with a label (`Q:`, `Answer:`) right before or behind it.
 
 Memory: 12 bytes a distinct seed for the table, 2 for a Bloom filter before it (two bits in one word: most look-ups end
 there), 4 a posting, 5 a word: about 23 bytes a word of the items. Look-ups are verified word by word (32 bits of each
@@ -23,7 +25,7 @@ uint64 arithmetic wraps around. `curate.kernels.ngram_index` builds the index.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +44,13 @@ F64 = npt.NDArray[np.float64]
 
 SEED = 5  # words looked up; fewer where n-grams or items are shorter
 NEAR_RUN = 5  # words of a run that counts for coverage
+RESUMED = 2  # words that must be equal behind an edited one
 MAX_SHARED = 8  # items that may share a telling seed
 MAX_POSTINGS = 32
 ANSWER_WITHIN = 30  # words between a short question and its answer
 WORK = 64
 BLOCK = 64  # words of the items for one entry of `item_at`
-COUNTS, TELLING = 1, 2  # flags of a word: the item's first n-gram of its kind begins here; a telling seed begins here
+COUNTS, TELLING, FOLLOWED = 1, 2, 4  # flags of a word: an n-gram that counts begins here; a telling seed; one with a posting here
 NGRAM, NEAR, QUESTION = 1, 2, 3  # rules by which a match passes; 0: it passes none
 RULES = ("none", "ngram", "near", "question_answer")
 _FIELDS = 9
@@ -64,7 +67,7 @@ class Index(NamedTuple):
     slots: U64  # u64[s]: low half of a seed's hash << 32 | place in postings + 1; 0 where empty
     postings: I32  # place of a seed in `words`; the last one of each seed is written as ~place
     words: U32  # u32[m], low halves of the words' hashes, item after item
-    flags: U8  # u8[m], COUNTS | TELLING
+    flags: U8  # u8[m], COUNTS | TELLING | FOLLOWED
     first: I64  # i64[t+1]: words of item i are words[first[i]:first[i+1]]
     item_at: I32  # i32[m // BLOCK + 1], item of every BLOCK-th word
     grams: I32  # i32[t], what share is of; 1 for an item that matches as a whole only; 0 for one that can't
@@ -73,6 +76,7 @@ class Index(NamedTuple):
     answer_of: I64  # i64[t+1]: answers of item i are answer_first[answer_of[i]:answer_of[i+1]]
     answer_first: I64  # i64[a+1]: words of an answer
     answers: U32
+    labels: U32  # words that stand before or behind a question: q, a, question, answer ...
 
 
 class Matches(NamedTuple):
@@ -93,7 +97,7 @@ def fill(hashes: U64, places: I32, filter_words: U64, slots: U64) -> None:
     for e in range(hashes.size):
         g = hashes[e]
         filter_words[((g >> _S32) * n_filter) >> _S32] |= (_ONE << (g & _63)) | (_ONE << ((g >> _S6) & _63))
-        at = np.int64(((g >> _S32) * n_slots) >> _S32)
+        at: Any = np.int64(((g >> _S32) * n_slots) >> _S32)
         while slots[at] != _u(0):
             at = at + 1 if at + 1 < slots.size else 0
         slots[at] = ((g & _LOW) << _S32) | _u(places[e] + 1)
@@ -106,13 +110,13 @@ def _seeds(words: U64, low: int, high: int, seed: int, filter_words: U64, out: I
     Without branches, so that the processor has many accesses to the filter under way at a time.
     """
     n_filter = _u(filter_words.size)
-    leaving = _ONE
+    leaving: Any = _ONE
     for _ in range(seed - 1):
         leaving *= STEP
-    h = _u(0)
+    h: Any = _u(0)
     for j in range(low, min(low + seed - 1, high)):
         h = h * STEP + words[j]
-    found = 0
+    found: Any = 0
     for j in range(low + seed - 1, high):
         h = h * STEP + words[j]
         g = mix64(h)
@@ -125,7 +129,7 @@ def _seeds(words: U64, low: int, high: int, seed: int, filter_words: U64, out: I
 
 _INDEX = (
     ro(types.int64), ro(types.uint64), ro(types.uint64), ro(types.int32), ro(types.uint32), ro(types.uint8), ro(types.int64),
-    ro(types.int32), ro(types.int32), ro(types.int32), ro(types.float64), ro(types.int64), ro(types.int64), ro(types.uint32),
+    ro(types.int32), ro(types.int32), ro(types.int32), ro(types.float64), ro(types.int64), ro(types.int64), ro(types.uint32), ro(types.uint32),
 )  # fmt: skip
 
 
@@ -145,12 +149,11 @@ def _place(words, at, seed, slots):  # type: ignore[no-untyped-def]
     return np.int64(-1)
 
 
-@kernel(
-    types.Tuple((types.int64[::1], types.int64[::1], types.float64[::1], types.int64[::1]))(
-        ro(types.int64), ro(types.uint64), *_INDEX, rw(types.int32), rw(types.float64), rw(types.boolean)
-    )
-)
-def _match(doc, words, settings, filter_words, slots, postings, own, flags, first, item_at, grams, near, bound, answer_of, answer_first, answers, out_item, out_score, out_passes):  # type: ignore[no-untyped-def]  # fmt: skip
+_RESULT: Any = types.Tuple((rw(types.int64), rw(types.int64), rw(types.float64), rw(types.int64)))  # type: ignore[no-untyped-call]  # numba has none
+
+
+@kernel(_RESULT(ro(types.int64), ro(types.uint64), *_INDEX, rw(types.int32), rw(types.float64), rw(types.boolean)))
+def _match(doc, words, settings, filter_words, slots, postings, own, flags, first, item_at, grams, near, bound, answer_of, answer_first, answers, labels, out_item, out_score, out_passes):  # type: ignore[no-untyped-def]  # fmt: skip
     """Find runs document by document, then judge the items that have enough of them; returns (used, rows, scores, spans)."""
     ngram, seed, by_words = settings[0], settings[1], settings[2] != 0
     long_run = ngram - seed + 1  # so many seeds in a row may be an n-gram
@@ -205,8 +208,12 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
                     if not telling and not may_be_long and first[i + 1] - first[i] >= ngram:
                         continue
                     # The seed before this one was handled: then the run is known.
-                    if k > at and p > first[i] and own[p - 1] == np.uint32(words[j - 1] & _LOW) and (
-                        may_be_long or first[i + 1] - first[i] < ngram or (flags[p - 1] & TELLING) != 0
+                    if (
+                        k > at
+                        and p > first[i]
+                        and (flags[p - 1] & FOLLOWED) != 0
+                        and own[p - 1] == np.uint32(words[j - 1] & _LOW)
+                        and (may_be_long or first[i + 1] - first[i] < ngram or (flags[p - 1] & TELLING) != 0)
                     ):
                         continue
                     if last_doc[i] != d:
@@ -243,11 +250,42 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
                     runs[r + 3], runs[r + 4] = head[i], np.int64(counts and size >= NEAR_RUN)
                     head[i] = n_runs
                     n_runs += 1
-                    if runs[r + 4]:
+                    if runs[r + 4] and near[i] > 0:
                         sum_near[i] += size
+                        # Over one edited word at a time (replaced, inserted, deleted) to further words, to the right, then left.
+                        for side in range(2):
+                            to = 1 if side == 0 else -1
+                            x = j - back + size if side == 0 else j - back - 1
+                            y = p - back + size if side == 0 else p - back - 1
+                            while True:
+                                more_words = 0
+                                for edit in range(3):
+                                    u = x + (to if edit != 2 else 0)
+                                    v = y + (to if edit != 1 else 0)
+                                    more_words = 0
+                                    while low <= u < high and first[i] <= v < first[i + 1] and own[v] == np.uint32(words[u] & _LOW):
+                                        u, v, more_words = u + to, v + to, more_words + 1
+                                    if more_words >= RESUMED:
+                                        x, y = u, v
+                                        break
+                                if more_words < RESUMED:
+                                    break
+                                if 5 * n_runs + 5 > runs.size:
+                                    bigger = np.empty(2 * runs.size, np.int64)
+                                    bigger[: runs.size] = runs
+                                    runs = bigger
+                                r = 5 * n_runs
+                                runs[r] = x - more_words if side == 0 else x + 1
+                                runs[r + 1] = y - more_words if side == 0 else y + 1
+                                runs[r + 2], runs[r + 3], runs[r + 4] = more_words, head[i], 1
+                                head[i] = n_runs
+                                n_runs += 1
+                                sum_near[i] += more_words
                     whole = size == first[i + 1] - first[i]
-                    if state[i] == 0 and grams[i] + near[i] > 0 and (
-                        size >= ngram or (whole and size < ngram) or (near[i] > 0 and sum_near[i] >= near[i])
+                    if (
+                        state[i] == 0
+                        and grams[i] + near[i] > 0
+                        and (size >= ngram or (whole and size < ngram) or (near[i] > 0 and sum_near[i] >= near[i]))
                     ):
                         state[i] = 1
                         if n_chosen == chosen.size:
@@ -294,6 +332,10 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
                     if answer_of[i + 1] > answer_of[i]:
                         answered = False
                         after = runs[r] + size
+                        for x in range(labels.size):
+                            asked = runs[r] > low and np.uint32(words[runs[r] - 1] & _LOW) == labels[x]
+                            asked = asked or (after < high and np.uint32(words[after] & _LOW) == labels[x])
+                            answered = answered or (asked and runs[r + 4] != 0)
                         for a in range(answer_of[i], answer_of[i + 1]):
                             width = answer_first[a + 1] - answer_first[a]
                             for b in range(after, min(after + ANSWER_WITHIN, high - width + 1)):

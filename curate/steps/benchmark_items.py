@@ -4,8 +4,9 @@
     .txt             one item a line                  .parquet  one row an item
     all but parquet also with .gz or .zst
 
-The text of an item is its chosen fields, joined by newlines in the row's order. Where no fields are named, they are: the
-top-level fields with a name of PROMPT_FIELDS (whatever its case); in a row without any of them, those of CONTEXT_FIELDS;
+The text of an item is its chosen fields, joined by newlines in the row's order. Where no fields are named and the file's
+name is that of a benchmark in `curate/benchmarks/mappings.yaml`, that mapping says which fields are question, answers and
+choices. Else the fields are: the top-level fields with a name of PROMPT_FIELDS (whatever its case); in a row without any of them, those of CONTEXT_FIELDS;
 failing that, all fields that hold text. So the reading passage beside a question, mostly quoted from a public page, and
 answers and choices, often a few words, do not count unless named.
 """
@@ -17,7 +18,10 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.errors import DataError
@@ -27,6 +31,9 @@ CONTEXT_FIELDS = frozenset({"text", "content", "context", "ctx", "sentence", "st
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".txt", ".parquet")
 
 
+ALONE_WORDS = 20  # white-space words of a solution in code that is an item by itself
+
+
 class Item(NamedTuple):
     """One benchmark item: "file:row", rows counted from 1 (lines where the file has lines), and its text."""
 
@@ -34,13 +41,52 @@ class Item(NamedTuple):
     text: str
 
 
+@lru_cache(maxsize=1)
+def mappings() -> dict[str, dict[str, Any]]:
+    """Named mappings of benchmarks: question, answers, choices, alone, names."""
+    import yaml
+
+    content = (Path(__file__).parent.parent / "benchmarks" / "mappings.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(content))
+
+
+def mapping_of(file: str) -> str | None:
+    """Name of the mapping for a file or data set by what it is called: `gsm8k_test.jsonl.gz`, `hf://datasets/cais/mmlu/...`."""
+    known = {_plain(name): key for key, entry in mappings().items() for name in (key, *entry["names"])}
+    parts = file.replace(os.sep, "/").split("/")
+    stem = parts[-1].split(".")[0]
+    words = re.split(r"[_-]+", stem.lower())
+    tries = [_plain("".join(words[:n])) for n in range(len(words), 0, -1)]
+    tries += [_plain("".join(parts[i : i + 2])) for i in range(len(parts) - 1)] if "://" in file else []
+    return next((known[name] for name in tries if name in known), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
 def expand(against: Sequence[str]) -> list[str]:
     """Replace globs by the files they match, sorted; a glob that matches nothing stays, to be reported as missing."""
     files: list[str] = []
     for path in against:
+        if "://" in path:
+            files += _remote(path)
+            continue
         matched = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) and not os.path.exists(path) else []
         files += matched or [path]
     return list(dict.fromkeys(files))
+
+
+def _remote(path: str) -> list[str]:
+    """Addresses that a glob on another file system matches, sorted: `hf://datasets/openai/gsm8k/main/test-*.parquet`, `s3://...`."""
+    import fsspec
+
+    if not glob.has_magic(path):
+        return [path]
+    try:
+        return sorted(file.full_name for file in fsspec.open_files(path)) or [path]
+    except (OSError, ImportError, ValueError) as error:
+        raise DataError(f"Benchmark files {path!r} can't be listed: {error}") from error
 
 
 def short_names(files: Sequence[str]) -> list[str]:
@@ -53,17 +99,70 @@ def short_names(files: Sequence[str]) -> list[str]:
     return list(files)
 
 
-def read_items(files: Sequence[str], fields: Sequence[str] | None) -> Iterator[Item]:
-    """Yield the items of all files in order. Raises DataError where a file or a field is missing or can't be read."""
+def read_items(files: Sequence[str], fields: Sequence[str] | None, mapping: str | None = None) -> Iterator[Item]:
+    """Yield the items of all files in order, without their answers; arguments and errors as for `read_questions`."""
+    return (item for item, _ in read_questions(files, fields, mapping))
+
+
+def read_questions(
+    files: Sequence[str], fields: Sequence[str] | None, mapping: str | None = None
+) -> Iterator[tuple[Item, tuple[str, ...]]]:
+    """Yield the items of all files in order, each with the answers that a mapping names. Raises DataError where a file or a field is missing or can't be read.
+
+    mapping: name of the mapping for all files; None: each file's own, by its name; "none": no mapping
+    """
     for file, name in zip(files, short_names(files), strict=True):
         found = False
         seen: set[str] = set()
+        chosen = None if fields else mappings().get(mapping or mapping_of(file) or "")
         for number, row in _rows(file):
             seen.update(row)
             found |= bool(fields) and any(f in row for f in fields or ())
-            yield Item(f"{name}:{number}", item_text(row, fields))
+            mapped = None if chosen is None else _mapped(row, chosen)
+            if mapped is None:
+                yield Item(f"{name}:{number}", item_text(row, fields)), ()
+                continue
+            yield Item(f"{name}:{number}", mapped[0]), mapped[1]
+            for field in chosen["alone"] if chosen and "alone" in chosen else ():
+                code = _text(row.get(field))
+                if len(code.split()) >= ALONE_WORDS:
+                    yield Item(f"{name}:{number} {field}", code), ()
         if fields and seen and not found:
             raise DataError(f"Benchmark file {file!r} has none of the fields {list(fields)}. It has: {', '.join(sorted(seen))}.")
+
+
+def _mapped(row: Mapping[str, Any], mapping: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
+    """(question, answers) by a mapping; None where the row has none of its question fields."""
+    question = "\n".join(text for field in mapping["question"] if (text := _text(row.get(field))))
+    if not question:
+        return None
+    given = [row.get(field) for field in mapping.get("choices", ())]
+    choices = [c for value in given for c in _choices(value)]
+    answers = [a for field in mapping["answers"] for a in _answers(row.get(field), choices)]
+    return question, tuple(dict.fromkeys(a for a in answers if a.strip()))
+
+
+def _choices(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = value.get("text", ())
+    if isinstance(value, str):
+        return [value]
+    return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
+
+
+def _answers(value: Any, choices: list[str]) -> list[str]:
+    """Texts of answers: a letter or a number from 0 picks a choice where there are choices; `;` parts a list in one text."""
+    if isinstance(value, Mapping):
+        value = value.get("text") or value.get("value") or ()
+    if isinstance(value, list):
+        return [text for v in value for text in _answers(v, choices)]
+    if isinstance(value, bool) or value is None:
+        return []
+    text = str(value).strip()
+    if choices:
+        at = int(text) if text.isdigit() else "ABCDEFGHIJ".find(text.upper()) if len(text) == 1 else -1
+        return [choices[at]] if 0 <= at < len(choices) else []
+    return text.split("; ")
 
 
 def item_text(row: dict[str, Any], fields: Sequence[str] | None) -> str:
@@ -113,7 +212,7 @@ def _parquet(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(io.BytesIO(benchmark_bytes(file)))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"Benchmark file {file!r} can't be read: {error}") from error
     yield from enumerate(table.to_pylist(), 1)
@@ -122,18 +221,31 @@ def _parquet(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _content(file: str) -> bytes:
     import zstandard
 
+    raw = benchmark_bytes(file)
     try:
-        with open(file, "rb") as stream:
-            raw = stream.read()
         if file.endswith(".gz"):
             return gzip.decompress(raw)
         if file.endswith(".zst"):
             return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(raw), read_across_frames=True).read()
-    except FileNotFoundError as error:
-        raise DataError(f"Benchmark file {file!r} does not exist. Check `against` of the step decontaminate.") from error
     except (OSError, EOFError, zstandard.ZstdError) as error:
         raise DataError(f"Benchmark file {file!r} can't be read: {error}") from error
     return raw
+
+
+def benchmark_bytes(file: str) -> bytes:
+    """Bytes of a local file or of any address that fsspec knows, as they are. Raises DataError where they can't be read."""
+    try:
+        if "://" not in file:
+            with open(file, "rb") as stream:
+                return stream.read()
+        import fsspec
+
+        with fsspec.open(file, "rb") as stream:
+            return bytes(stream.read())
+    except FileNotFoundError as error:
+        raise DataError(f"Benchmark file {file!r} does not exist. Check `against` of the step decontaminate.") from error
+    except (OSError, ImportError, ValueError) as error:
+        raise DataError(f"Benchmark file {file!r} can't be read: {error}") from error
 
 
 def _parsed(content: bytes, file: str, number: int) -> Any:

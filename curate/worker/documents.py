@@ -100,6 +100,8 @@ class Chain:
             batch = outcome.batch
             if outcome.counts:
                 self._ledger.count(position, outcome.counts)
+            if outcome.evidence:
+                self._ledger.evidence(position, outcome.evidence)
             if outcome.verdict is not None:
                 batch = self._ledger.drop(position, batch, outcome.verdict)
             self._ledger.passed(position, batch, time.perf_counter() - started)
@@ -161,7 +163,7 @@ def _functions(job: dict[str, Any], stages: Path, index: int, ctx: WorkContext) 
     for spec in job["deliveries"]:
         step = make_step(spec["step"])
         assert isinstance(step, CorpusStep)
-        delivery = Delivery(spec, stages, index, step.phases()[-1].schema)
+        delivery = Delivery(spec, stages, index, next(p for p in step.phases() if p.name == step.decides()).schema)
         names.append(step.name)
         functions.append(_apply_delivery(step, delivery))
     for position, spec in enumerate(job["steps"]):

@@ -25,6 +25,7 @@ from curate.step import Verdict
 
 MAX_SOURCES = 256  # a task keeps a step's figures apart for so many sources; those of later ones are summed under OTHERS
 OTHERS = "(others)"
+EVIDENCE_PER_ITEM = 5  # documents that a task keeps as evidence for one benchmark item
 SAMPLE_PER_REASON = 20  # rows of a task kept whole for each reason with keep_dropped: sample
 DROPS = pa.schema([("id", pa.string()), ("step", pa.string()), ("reason", pa.string()), ("value", pa.float64()), ("partner", pa.string())])
 DROPPED = pa.schema(
@@ -69,6 +70,8 @@ class Ledger:
         self._dropped: pq.ParquetWriter | None = None
         self._sampled: Counter[str] = Counter()
         self._quarantine: Any = None
+        self._evidence: Any = None
+        self._shown: Counter[tuple[int, str]] = Counter()
         self._waiting: list[tuple[int, pa.RecordBatch, tuple[pa.Array, ...]]] = []
 
     def came_in(self, batch: pa.RecordBatch) -> None:
@@ -96,6 +99,17 @@ class Ledger:
         for source, figures in counts.items():
             known = source if source in held or len(held) < MAX_SOURCES else OTHERS
             held.setdefault(known, Counter()).update(figures)
+
+    def evidence(self, position: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write what a step found in which benchmark items, the first few documents of each."""
+        for row in rows:
+            key = (position, row["item"])
+            self._shown[key] += 1
+            if self._shown[key] > EVIDENCE_PER_ITEM:
+                continue
+            if self._evidence is None:
+                self._evidence = open(self._folder / "contamination.jsonl", "w", encoding="utf-8")  # noqa: SIM115  closed by close()
+            self._evidence.write(json.dumps({"step": self._stages[position]["step"], **row}, ensure_ascii=True) + "\n")
 
     def drop(self, position: int, batch: pa.RecordBatch, verdict: Verdict) -> pa.RecordBatch:
         """Book the rows a verdict drops and return those it keeps."""
@@ -160,7 +174,7 @@ class Ledger:
 
     def close(self, sink_rows: bool) -> dict[str, Any]:
         """Close the files, check the balance and return the entry of the receipt."""
-        for file in (self._drops, self._dropped, self._quarantine):
+        for file in (self._drops, self._dropped, self._quarantine, self._evidence):
             if file is not None:
                 file.close()
         dropped = sum(sum(s["dropped"].values()) for s in self._stages)
