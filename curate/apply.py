@@ -60,8 +60,7 @@ def _corpus_outcomes(step: CorpusStep, batches: list[pa.RecordBatch], ctx: WorkC
             records = (made if isinstance(made, pa.Table) else pa.concat_tables(t.cast(phase.schema) for t in made)).cast(phase.schema)
         if phase.to == "documents":
             sides[phase.name] = records.sort_by(ROW)
-    assert records is not None
-    return [step.apply(batch, align(records, batch.column(ROW))) for batch in numbered]
+    return [step.apply(batch, align(sides[step.decides()], batch.column(ROW))) for batch in numbered]
 
 
 def align(records: pa.Table, rows: pa.Int64Array) -> pa.Table:

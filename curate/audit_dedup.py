@@ -118,7 +118,7 @@ def _warnings(entry: dict[str, Any]) -> list[str]:
 
 
 def _step(settings: dict[str, Any]) -> DedupMinhash:
-    return DedupMinhash(**{**settings, "mode": "drop"})
+    return DedupMinhash(**{**settings, "mode": "drop", "index": None, "index_version": None})
 
 
 def _documents(job: dict[str, Any], stage: Path, settings: dict[str, Any], wanted: int) -> pa.Table:

@@ -6,7 +6,8 @@ word lists, output digests of the stages it reads, fingerprints of input files. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -17,7 +18,7 @@ from curate.io.reader import SPLIT_BYTES, Split
 from curate.node import NodeInput
 from curate.plan import Plan, Stage
 from curate.recipe_nodes import DatasetNode, SpecialNode
-from curate.step import Phase, Step
+from curate.step import CorpusStep, Phase, Step
 from curate.store import KEY_CHARS, Store
 
 FORMAT = 1  # of shards, receipts and exchange files: a change makes new keys
@@ -42,6 +43,7 @@ class Job:
 
 def make_job(stage: Stage, plan: Plan, done: dict[str, Done], limit: int | None = None) -> Job:
     """Resolve a stage. done: the finished stages by label, at least its inputs. limit: documents of each input, for samples."""
+    stage = _pinned(stage, plan, done)
     if stage.kind == "documents":
         return _documents_job(stage, plan, done, limit)
     if stage.kind == "records":
@@ -56,7 +58,8 @@ def step_spec(step: Step) -> dict[str, Any]:
 
 def step_identity(step: Step) -> dict[str, Any]:
     """A step as the key sees it: assets by content, wherever they lie."""
-    settings = step.model_dump(mode="json", exclude={"checkpoint"})
+    outputs = {name for name, info in type(step).model_fields.items() if (info.json_schema_extra or {}) == {"path": "output"}}
+    settings = step.model_dump(mode="json", exclude={"checkpoint", *outputs})  # where something is written decides no byte
     names = {}
     for asset in step.assets():
         try:
@@ -75,6 +78,31 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, dict):
         return {k: _renamed(v, names) for k, v in value.items()}
     return value
+
+
+def sent_by(step: CorpusStep, node: str, plan: Plan, done: dict[str, Done]) -> tuple[str, str] | None:
+    """(digest of what the step's first phase made, digest of the dataset's input files); None while that phase is not done."""
+    first = next(s for s in plan.of_node(node) if any(pair is not None and pair[0] is step for pair in (s.emit, s.phase)))
+    if first.label not in done:
+        return None
+    root = node
+    while (at := plan.recipe.nodes[root]) and isinstance(at, DatasetNode) and at.upstream:
+        root = at.upstream
+    start = plan.of_node(root)[0]
+    job = json.loads(done[start.label].folder.job.read_bytes())
+    splits = [[s["path"], s["start"], s["end"], s["fingerprint"]] for task in job.get("source", {}).get("tasks", ()) for s in task]
+    return digest([done[first.label].key, done[first.label].digest]), digest(splits or done[start.label].key)
+
+
+def _pinned(stage: Stage, plan: Plan, done: dict[str, Done]) -> Stage:
+    """The stage with what its corpus step reads from outside fixed; the first phase reads nothing."""
+    changes: dict[str, Any] = {}
+    for name, pair in (("emit", stage.emit), ("phase", stage.phase)):
+        outside = pair[0].outside() if pair is not None else None
+        sent = sent_by(pair[0], stage.node, plan, done) if pair is not None and outside is not None else None
+        if pair is not None and outside is not None and sent is not None:
+            changes[name] = (pair[0].model_copy(update=outside.pinned(*sent)), pair[1])
+    return replace(stage, **changes)
 
 
 def _identity(stage: Stage, plan: Plan, done: dict[str, Done], more: dict[str, Any]) -> str:

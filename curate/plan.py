@@ -175,7 +175,7 @@ class _Chain:
                 self.stages.append(stage)
                 last = stage.label
             sent[phase.name] = last
-        self.deliveries.append(Delivery(last, step))
+        self.deliveries.append(Delivery(sent[step.decides()], step))
 
 
 def _dataset_stages(node: DatasetNode, recipe: Recipe, final: dict[str, str], documents: dict[str, str]) -> list[Stage]:

@@ -5,6 +5,7 @@ A field of a step or node says that it holds paths with `json_schema_extra={"pat
     True        every value is a path or a glob; it must match something. A list is replaced by what it matches, sorted
     "optional"  a value is a path where such a file or folder exists, and something else otherwise (the name of a
                 model node, of a tokenizer on the hub, of a built-in list). A node of the recipe goes before a file
+    "output"    a value is a path that need not exist yet
 
 Relative paths start at the recipe's folder. URLs (`s3://...`) stay as they are.
 """
@@ -30,7 +31,7 @@ def path_fields(cls: type[BaseModel]) -> dict[str, bool | str]:
     for key, info in fields(cls).items():
         extra = info.json_schema_extra
         kind = extra.get("path") if isinstance(extra, dict) else None
-        if kind is True or kind == "optional":
+        if kind is True or kind in ("optional", "output"):
             found[key] = kind
     return found
 
@@ -63,6 +64,8 @@ def _matches(item: Item, kind: bool | str, folder: str, nodes: Collection[str], 
     value = item.value
     if not is_local(value) or (kind == "optional" and value in nodes):
         return [value]
+    if kind == "output":
+        return [absolute(value, folder)]
     found = local_matches(value, folder)
     if found:
         return found

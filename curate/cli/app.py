@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from curate.cli import audits, classifiers, look, recipes, running, tokenizers, tuning
+from curate.cli import audits, classifiers, indexes, look, recipes, running, tokenizers, tuning
 
 
 def build_app(arguments: list[str]) -> typer.Typer:
@@ -31,6 +31,7 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.command("gc")(running.gc)
     app.add_typer(tokenizers.app, name="tokenizer")
     app.add_typer(audits.app, name="audit")
+    app.add_typer(indexes.app, name="index")
     app.add_typer(classifiers.app, name="classifier")
     wanted = next((a for a in arguments if not a.startswith("-")), None)
     for point in entry_points(group="curate.commands"):

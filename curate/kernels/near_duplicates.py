@@ -41,7 +41,7 @@ class Edges(NamedTuple):
 
 
 @kernel(types.float64(ro(types.uint64), *(types.int64,) * 4, types.float64, types.boolean), allocates=False)
-def _similarity(values: U64, i: int, i_end: int, j: int, j_end: int, threshold: float, contained: bool) -> float:
+def pair_similarity(values: U64, i: int, i_end: int, j: int, j_end: int, threshold: float, contained: bool) -> float:
     """Jaccard similarity of the sorted sets values[i:i_end] and values[j:j_end], or the share of the first that is in the second
     (contained); -1.0 once it must be below threshold.
 
@@ -103,7 +103,7 @@ def _compare(
             i = sets[d]
             i_end = sets[d + 1]
             c = twin[d]
-            if c != d and _similarity(values, i, i_end, sets[c], sets[c + 1], 1.0, False) == 1.0:
+            if c != d and pair_similarity(values, i, i_end, sets[c], sets[c + 1], 1.0, False) == 1.0:
                 weak[e], strong[e], similarity[e] = d, c, 2.0
                 e += 1
                 counts[0] += 1
@@ -120,7 +120,7 @@ def _compare(
                 else:
                     c = gone[n_gone - 1 - (place - n_kept)]
                 looked += 1
-                s = _similarity(values, i, i_end, sets[c], sets[c + 1], threshold, contained)
+                s = pair_similarity(values, i, i_end, sets[c], sets[c + 1], threshold, contained)
                 if s < 0.0:
                     continue
                 counts[1] += 1

@@ -10,13 +10,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from curate.figures import with_figures
+from curate.duplicate_index import Index
+from curate.figures import figures_of, with_figures
+from curate.fingerprint import digest
 from curate.kernels.lsh import Layout, choose_layout, match_probability, mean_recall
 from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from curate.steps.duplicate_groups import BANDS, BANDS_FIRST, BUCKETS, EDGES, GATHERED, group_buckets, routes, verify
 from curate.steps.duplicate_verdicts import REASON, RESOLVED, transitive_verdicts, verdicts
-from curate.steps.sketches import Shingle, Sketch, make_sketcher
+from curate.steps.indexed import (
+    BUCKETS_INDEXED,
+    EMPTY,
+    GATHERED_INDEXED,
+    POSTINGS,
+    SETS,
+    AddsToIndex,
+    Reader,
+    bucket_records,
+    candidate_pairs,
+    edge_records,
+    kept,
+    nearest_indexed,
+    of_own_rows,
+    of_this_run,
+    open_reader,
+    sorted_postings,
+    split_edges,
+    widened,
+)
+from curate.steps.sketches import Shingle, Sketch, Sketcher, make_sketcher
 from curate.steps.survivors import Keep, claims, keep_column, ranks
 
 MIN_MATCH = 0.01  # below this chance of finding a pair at the threshold, settings are a mistake
@@ -86,6 +108,17 @@ class DedupMinhash(CorpusStep):
     signature: Literal["curate", "datatrove", "datatrove-sha1", "datasketch"] = Field(
         "curate", description="datatrove, datasketch: shingles and signatures equal to theirs, at the speed of Python"
     )
+    index: str | None = Field(
+        None,
+        min_length=1,
+        json_schema_extra={"path": "output"},
+        description="folder of an index: documents near to indexed ones go too, and those that stay are added to it",
+    )
+    index_version: str | None = Field(
+        None,
+        min_length=1,
+        description="version of the index to read (empty: none of its documents); then nothing is added; null: the newest",
+    )
     seed: int = Field(1, ge=0, le=2**63 - 1, description="of the hash functions")
     mode: Literal["drop", "annotate"] = Field("drop", description="drop near-duplicates, or only add columns that name them")
 
@@ -97,6 +130,10 @@ class DedupMinhash(CorpusStep):
             raise ValueError("shingle says what ngram says: give one of them")
         if self.signature != "curate" and ((self.shingle and self.shingle.chars) or self.words == "unicode" or self.seed >= 2**32):
             raise ValueError(f"signature: {self.signature} knows shingles of words (word, whitespace) and seeds below 2^32")
+        if self.index is None and self.index_version is not None:
+            raise ValueError("index_version needs index")
+        if self.index is not None and (not self.verify or self.closure != "verified"):
+            raise ValueError("index needs verify: true and closure: verified")
         bands, rows = self.layout
         found = match_probability(self.threshold, bands, rows)
         if self.verify and found < MIN_MATCH:
@@ -137,6 +174,11 @@ class DedupMinhash(CorpusStep):
         }
         rejected = figures.get("pairs_compared", 0) - figures.get("pairs_at_threshold", 0)
         warnings = []
+        if figures.get("near_indexed_documents_of_the_same_id"):
+            warnings.append(
+                f"{figures['near_indexed_documents_of_the_same_id']} documents are near to one of their own id in the index: files that were "
+                "added to it before have been read again."
+            )
         if figures.get("removed_by_a_chain"):
             warnings.append(
                 f"{figures['removed_by_a_chain']} of {figures['removed']} documents were removed without being near the one that stays "
@@ -154,27 +196,102 @@ class DedupMinhash(CorpusStep):
         ranked = {"text", "id", keep_column(self.keep) or "text"}
         needs = frozenset({"text"} | scope if self.keep == "first" else ranked | scope)
         schema = BANDS_FIRST if self.keep == "first" else BANDS
+        indexed = self.index is not None
+        gathered = GATHERED_INDEXED if indexed else GATHERED
+        adding = (
+            Phase("sets", over="documents", to="everything", schema=SETS, reads=("assign",), columns=frozenset({"text", "id"})),
+            Phase("keys", over="documents", to="key", schema=POSTINGS, key="key", reads=("assign",), columns=frozenset({"text"} | scope)),
+            Phase("postings", over="partition", to="everything", schema=POSTINGS),
+        )
         return (
             Phase("bands", over="documents", to="key", schema=schema, key="key", columns=needs, note=note),
-            Phase("buckets", over="partition", to="documents", schema=BUCKETS),
-            Phase("gather", over="documents", to="key", schema=GATHERED, key="key", reads=("buckets",), columns=frozenset(ranked)),
+            Phase("buckets", over="partition", to="documents", schema=BUCKETS_INDEXED if indexed else BUCKETS),
+            Phase("gather", over="documents", to="key", schema=gathered, key="key", reads=("buckets",), columns=frozenset(ranked)),
             Phase("verify", over="partition", to="everything", schema=EDGES),
             Phase("assign", over="everything", to="documents", schema=RESOLVED),
+            *(adding if indexed else ()),
         )
+
+    def decides(self) -> str:
+        """The phase whose records are verdicts."""
+        return "assign"
+
+    def made_for(self) -> dict[str, Any]:
+        """Settings that the hashes of an index depend on."""
+        return {**self.sketch()._asdict(), "within": self.within}
+
+    def outside(self) -> AddsToIndex | None:
+        """What it reads and writes outside the run: its index."""
+        if self.index is None:
+            return None
+        settings = self.model_dump(mode="json", exclude={"checkpoint", "index", "index_version"})
+        return AddsToIndex(self.index, self.index_version, digest([self.name, self.version, settings]), self.made_for())
+
+    def _reader(self) -> Reader | None:
+        assert self.index is not None
+        version = self.index_version or Index(self.index).head
+        return open_reader(self.index, None if version == EMPTY else version, self.made_for())
 
     def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
         """Return the function of that phase."""
         import curate.kernels.assignment
         import curate.kernels.near_duplicates  # noqa: F401  kernels are compiled or loaded here, not at the first batch
 
+        if phase in ("sets", "keys", "postings"):
+            return sorted_postings if phase == "postings" else self._sets(ctx) if phase == "sets" else self._keys(ctx)
         if phase == "buckets":
-            return group_buckets
+            return self._buckets if self.index else group_buckets
         if phase == "verify":
             # Without verification the sets are band hashes, of which one in common is enough.
-            return lambda records: verify(records, self.keep, *((self.threshold, self.similarity == "containment") if self.verify else (1 / self.layout.bands, True)))  # fmt: skip
+            return self._verify
         if phase == "assign":
             return self._assign
         return self._bands(ctx) if phase == "bands" else self._gather(ctx)
+
+    def _verify(self, records: pa.Table) -> pa.Table:
+        # Without verification the sets are band hashes, of which one in common is enough.
+        wanted = (self.threshold, self.similarity == "containment") if self.verify else (1 / self.layout.bands, True)
+        if self.index is None:
+            return verify(records, self.keep, *wanted)
+        sets, proven = split_edges(records)
+        found = verify(sets, self.keep, *wanted)
+        return with_figures(pa.concat_tables([proven, found.replace_schema_metadata(None)]), figures_of(found))
+
+    def _buckets(self, records: pa.Table) -> pa.Table:
+        groups = group_buckets(records)
+        found, cut = bucket_records(self._reader(), groups.replace_schema_metadata(None), records)
+        return with_figures(found, {**figures_of(groups), "index_buckets_cut": cut})
+
+    def _sets(self, ctx: Context) -> DocumentsFn:
+        """Shingle sets of the documents that stay, for the index."""
+        sketcher = make_sketcher(self.sketch(), ctx)
+
+        def sets(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
+            batch = kept(batch, side["assign"])
+            doc, hashes = sketcher.sets(batch.column("text"))
+            own = pa.LargeListArray.from_arrays(pa.array(doc), pa.array(hashes))
+            table = pa.table([batch.column(ROW), pc.cast(batch.column("id"), pa.string()), own], schema=SETS)
+            return table.filter(pa.array(np.diff(doc) > 0))
+
+        return sets
+
+    def _keys(self, ctx: Context) -> DocumentsFn:
+        """Band hashes of the documents that stay, for the index."""
+        sketcher = make_sketcher(self.sketch(), ctx)
+
+        def keys(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
+            batch = kept(batch, side["assign"])
+            return self._band_records(sketcher, batch).select(POSTINGS.names)
+
+        return keys
+
+    def _band_records(self, sketcher: Sketcher, batch: pa.RecordBatch) -> pa.Table:
+        """Band hashes and rows of the documents that have words."""
+        found, has_words = sketcher.bands(batch.column("text"))
+        if self.within:
+            found = found ^ _scope(batch.column(self.within))[:, None]
+        rows = np.repeat(batch.column(ROW).to_numpy()[has_words], found.shape[1])
+        return pa.table([pa.array(found[has_words].ravel()), pa.array(rows)], schema=BANDS_FIRST)
 
     def sketch(self) -> Sketch:
         """What decides band hashes and shingle sets."""
@@ -188,13 +305,13 @@ class DedupMinhash(CorpusStep):
         sketcher = make_sketcher(self.sketch(), ctx)
 
         def bands(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
+            if self.keep == "first":
+                return self._band_records(sketcher, batch)
             found, has_words = sketcher.bands(batch.column("text"))
             count = found.shape[1]
             if self.within:
                 found = found ^ _scope(batch.column(self.within))[:, None]
             columns = [pa.array(found[has_words].ravel()), pa.array(np.repeat(batch.column(ROW).to_numpy()[has_words], count))]
-            if self.keep == "first":
-                return pa.table(columns, schema=BANDS_FIRST)
             columns += [pa.array(np.repeat(c[has_words], count)) for c in claims(batch, self.keep)]
             return pa.table(columns, schema=BANDS)
 
@@ -205,7 +322,8 @@ class DedupMinhash(CorpusStep):
         sketcher = make_sketcher(self.sketch(), ctx)
 
         def gather(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
-            found = routes(batch.column(ROW).to_numpy(), side["buckets"])
+            found = routes(batch.column(ROW).to_numpy(), side["buckets"] if self.index is None else of_this_run(side["buckets"]))
+            whole = batch
             inside, at = np.unique(found.document, return_inverse=True)
             batch = batch.take(pa.array(inside))
             text = batch.column("text")
@@ -218,15 +336,42 @@ class DedupMinhash(CorpusStep):
             own.append(pa.LargeListArray.from_arrays(pa.array(doc), pa.array(hashes)))
             take = pa.array(at)
             table = pa.table([pa.array(found.group), *(column.take(take) for column in own)], schema=GATHERED)
-            return with_figures(table, found.figures)
+            if self.index is None:
+                return with_figures(table, found.figures)
+            proven, figures = self._near_indexed(sketcher, whole, side["buckets"])
+            return with_figures(pa.concat_tables([widened(table), proven]), {**found.figures, **figures})
 
         return gather
+
+    def _near_indexed(self, sketcher: Sketcher, batch: pa.RecordBatch, side: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+        """Proven edges from the batch's documents to indexed ones."""
+        rows = batch.column(ROW).to_numpy()
+        place, number, partly = candidate_pairs(rows, side)
+        reader = self._reader()
+        parts = [GATHERED_INDEXED.empty_table()]
+        inside, local = np.unique(place, return_inverse=True)
+        same_id = 0
+        if reader is not None and len(inside):
+            some = batch.take(pa.array(inside))
+            own = sketcher.sets(some.column("text"))
+            for found in nearest_indexed(reader, own, local, number, self.threshold, self.similarity == "containment"):
+                ids = pc.cast(some.column("id"), pa.string()).take(found.column("document").combine_chunks())
+                same_id += int(pc.sum(pc.equal(ids, found.column("id"))).as_py() or 0)
+                parts.append(edge_records(found, rows[inside]))
+        table = pa.concat_tables(parts)
+        figures = {
+            "pairs_compared_with_index": len(place),
+            "near_indexed_documents": len(table),
+            "documents_compared_with_index_in_part": partly,
+        }
+        return table, {**figures, "near_indexed_documents_of_the_same_id": same_id}
 
     def _assign(self, edges: pa.Table) -> Any:
         annotate = self.mode == "annotate"
         if self.closure == "transitive":
             return transitive_verdicts(edges, self.keep, self.max_cluster, annotate)
-        return (self._estimated(records) for records in verdicts(edges, self.keep, annotate))
+        found = (self._estimated(records) for records in verdicts(edges, self.keep, annotate))
+        return found if self.index is None else (of_own_rows(records) for records in found)
 
     def _estimated(self, records: pa.Table) -> pa.Table:
         """Without verification: a share p of equal bands is most likely at s = p^(1/rows)."""

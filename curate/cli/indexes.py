@@ -1,0 +1,89 @@
+"""`curate index`: look at, test, merge and set back an index of near-duplicate search."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from curate.duplicate_index import Index
+
+app = typer.Typer(help="Indexes of dedup_minhash: versions, test, merge.", no_args_is_help=True)
+
+IndexArgument = Annotated[Path, typer.Argument(help="The folder that `index:` names.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command("info")
+def info(index: IndexArgument, as_json: JsonOption = False) -> None:
+    """Print the versions of an index, the newest first."""
+    from curate.duplicate_index import Index
+    from curate.report.funnel import size
+
+    versions = [
+        {"name": v.name, "parent": v.parent, "segments": len(v.segments), "documents": v.documents, "bytes": v.bytes,
+         "made_for": v.content["made_for"]}
+        for v in _existing(Index(index)).chain()
+    ]  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps({"index": str(index.absolute()), "versions": versions}))
+        return
+    for v in versions:
+        each = v["bytes"] / max(1, v["documents"])
+        typer.echo(f"{v['name']}  {v['documents']:,} documents, {size(v['bytes'])} ({each:,.0f} bytes each), {v['segments']} segments")
+    typer.echo("made for: " + ", ".join(f"{k} {x}" for k, x in versions[0]["made_for"].items()) if versions else "empty")
+
+
+@app.command("verify")
+def verify(index: IndexArgument) -> None:
+    """Read every file of the newest version and test all checksums."""
+    from curate.duplicate_index import Index, verify_segment
+
+    with typer.progressbar(list(_segments(_existing(Index(index)))), label="testing", file=sys.stderr) as bar:
+        documents = 0
+        for root, segment in bar:
+            verify_segment(root, segment)
+            documents += segment["documents"]
+    typer.echo(f"{index}: {documents:,} documents, every checksum is right")
+
+
+@app.command("merge")
+def merge(index: IndexArgument, others: Annotated[list[Path], typer.Argument(help="Indexes whose newest versions are added.")]) -> None:
+    """Add what other indexes hold as a new version. Files are linked; documents of two indexes are not compared with each other."""
+    from curate.duplicate_index import Index
+
+    target = Index(index)
+    with target.hold():
+        version = target.merge([_existing(Index(other)) for other in others])
+    typer.echo(f"{index}: version {version.name}, {version.documents:,} documents in {len(version.segments)} segments")
+
+
+@app.command("reset")
+def reset(
+    index: IndexArgument, version: Annotated[str, typer.Argument(help="A version that `curate index info` names, or `empty`.")]
+) -> None:
+    """Make an earlier version the newest. Nothing is deleted."""
+    from curate.duplicate_index import Index
+
+    target = _existing(Index(index))
+    with target.hold():
+        target.reset(None if version == "empty" else version)
+    typer.echo(f"{index}: the newest version is {version}")
+
+
+def _existing(index: Index) -> Index:
+    from curate.errors import RecipeError
+
+    if not (index.root / "HEAD").exists():
+        raise RecipeError(f"{index.root} is no index: it has no file HEAD. A run with `dedup_minhash: {{index: {index.root}}}` makes one.")
+    return index
+
+
+def _segments(index: Index) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for version in list(index.chain())[:1]:
+        yield from ((version.root, segment) for segment in version.segments)

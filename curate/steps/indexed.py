@@ -1,0 +1,265 @@
+"""`dedup_minhash` with an index: candidates from its postings, proof from its shingle sets, and what the run adds to it.
+
+An indexed document is known by a number: its place in the version, oldest segment first. In the graph of edges it is the
+row -1 - number. It has no edge to another document, so it stays, and all that is near it goes (`curate.kernels.assignment`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.duplicate_index import KINDS, NAME_CHARS, Blocks, Index, check_settings
+from curate.fingerprint import digest
+from curate.schema import ROW
+from curate.steps.duplicate_groups import BUCKETS, EDGES, GATHERED, lists
+from curate.steps.survivors import RANK_FIELDS
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+EMPTY = "empty"  # name of the version below the first one
+NONE = -1  # in the column `indexed`: a group of this run
+POSTINGS_LOOKED = 32  # documents of a band hash and segment that are candidates: the first ones
+COMPARED = 128  # indexed documents that a document is compared with: those that share the most bands
+FETCHED_SHINGLES = 1 << 22  # held at a time: 32 MB
+
+BUCKETS_INDEXED = BUCKETS.append(pa.field("indexed", pa.int64()))
+GATHERED_INDEXED = pa.schema(
+    [*GATHERED, pa.field("to", pa.int64()), pa.field("similarity", pa.float64()), pa.field("partner", pa.string())]
+)
+SETS = pa.schema([pa.field(ROW, pa.int64()), pa.field("id", pa.string()), pa.field("shingles", pa.large_list(pa.uint64()))])
+POSTINGS = pa.schema([pa.field("key", pa.uint64()), pa.field(ROW, pa.int64())])
+
+
+class AddsToIndex(NamedTuple):
+    """What a step with an index has outside the run, as the engine sees it (`curate.step.Outside`)."""
+
+    root: str
+    given: str | None  # the version that the recipe names: it is read, and nothing is added
+    identity: str  # digest of the step
+    made_for: dict[str, Any]
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep others out of the index while the run goes on."""
+        return Index(self.root).hold()
+
+    def pinned(self, sent: str, source: str) -> dict[str, Any]:
+        """Settings that fix the version to read. sent: digest of what the first phase made; source: of the input files."""
+        index = Index(self.root)
+        newest = self.given or index.head
+        if newest and newest != EMPTY:
+            check_settings(index.version(newest), self.made_for)
+        version = self.given or index.resolve(lambda parent: self._name(sent, parent), source) or EMPTY
+        return {"index_version": version}
+
+    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]]) -> None:
+        """Add what the phases `sets` and `postings` made as a new version, unless it is there. files: by phase, in task order."""
+        if self.given is not None:
+            return
+        parent = Index(self.root).resolve(lambda below: self._name(sent, below), source)
+        named = [(f"{kind}-{number:07d}.arrow", path) for kind in KINDS for number, path in enumerate(files[kind])]
+        Index(self.root).publish(self._name(sent, parent), parent, self.made_for, named, source)
+
+    def _name(self, sent: str, parent: str | None) -> str:
+        return digest([self.identity, sent, parent])[:NAME_CHARS]
+
+
+class Reader:
+    """A version opened for reading."""
+
+    def __init__(self, root: str, name: str, made_for: dict[str, Any]) -> None:
+        version = Index(root).version(name)
+        check_settings(version, made_for)
+        self._segments = [(Blocks(version.root, s, "sets"), Blocks(version.root, s, "postings")) for s in version.segments]
+        self._base = np.cumsum([0, *(s["documents"] for s in version.segments)])
+
+    def candidates(self, key: U64, row: I64) -> tuple[I64, I64, int]:
+        """(row, number) of documents and the indexed ones that share one of their band hashes, and how many lists were cut."""
+        order = np.argsort(key, kind="stable")
+        key, row = key[order], row[order]
+        rows, numbers, cut = [row[:0]], [row[:0]], 0
+        for segment, (sets, postings) in enumerate(self._segments):
+            for at, (_, _, block) in enumerate(postings.all):
+                low, high = np.searchsorted(key, np.uint64(block["first"]), "left"), np.searchsorted(key, np.uint64(block["last"]), "right")
+                if low == high:
+                    continue
+                batch = postings.read(at)
+                held = batch.column("key").to_numpy()
+                start, end = np.searchsorted(held, key[low:high], "left"), np.searchsorted(held, key[low:high], "right")
+                cut += int((end - start > POSTINGS_LOOKED).sum())
+                count = np.minimum(end - start, POSTINGS_LOOKED)
+                place = np.repeat(start - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+                rows.append(np.repeat(row[low:high], count))
+                numbers.append(self._base[segment] + _numbers(sets, batch.column(ROW).to_numpy()[place]))
+        return np.concatenate(rows), np.concatenate(numbers), cut
+
+    def fetch(self, numbers: I64) -> tuple[I64, U64, pa.Array]:
+        """(offsets, shingles, ids) of these documents. numbers: sorted, each once."""
+        offsets, values, ids = [np.zeros(1, np.int64)], [np.zeros(0, np.uint64)], [pa.array([], pa.string())]
+        for segment, (sets, _) in enumerate(self._segments):
+            inside = numbers[(numbers >= self._base[segment]) & (numbers < self._base[segment + 1])] - self._base[segment]
+            block_of = np.searchsorted(sets.starts, inside, "right") - 1
+            for at in np.unique(block_of).tolist():
+                batch, local = sets.read(at), inside[block_of == at] - sets.starts[at]
+                some, found = lists(pa.chunked_array([batch.column("shingles")]), local)
+                offsets.append(some[1:] + offsets[-1][-1])
+                values.append(found)
+                ids.append(batch.column("id").take(pa.array(local)))
+        return np.concatenate(offsets), np.concatenate(values), pa.concat_arrays(ids)
+
+
+@lru_cache(maxsize=2)
+def _reader(root: str, name: str, made_for: tuple[tuple[str, Any], ...]) -> Reader:
+    return Reader(root, name, dict(made_for))
+
+
+def open_reader(root: str, name: str | None, made_for: dict[str, Any]) -> Reader | None:
+    """The version, opened once a process; None for an empty index."""
+    return _reader(root, name, tuple(made_for.items())) if name else None
+
+
+def _numbers(sets: Blocks, rows: I64) -> I64:
+    """Places in the segment of documents by their rows."""
+    firsts = np.array([block["first"] for _, _, block in sets.all], np.int64)
+    block_of = np.searchsorted(firsts, rows, "right") - 1
+    found = np.empty(len(rows), np.int64)
+    for at in np.unique(block_of).tolist():
+        here = block_of == at
+        found[here] = sets.starts[at] + np.searchsorted(sets.read(at).column(ROW).to_numpy(), rows[here])
+    return found
+
+
+def bucket_records(reader: Reader | None, groups: pa.Table, records: pa.Table) -> tuple[pa.Table, int]:
+    """The groups of this run, and a record for each pair of a document and an indexed candidate; how many lists were cut."""
+    groups = groups.append_column("indexed", pa.array(np.full(len(groups), NONE)))
+    if reader is None or not len(records):
+        return groups.cast(BUCKETS_INDEXED), 0
+    row, number, cut = reader.candidates(records.column("key").to_numpy(), records.column(ROW).to_numpy())
+    n = len(row)
+    pairs = pa.table(
+        [pa.array(row), pa.array(np.zeros(n, np.uint64)), pa.array(np.zeros(n, bool)), pa.array(number)], schema=BUCKETS_INDEXED
+    )
+    return pa.concat_tables([groups.cast(BUCKETS_INDEXED), pairs]), cut
+
+
+def of_this_run(side: pa.Table) -> pa.Table:
+    """Groups of documents of this run."""
+    return side.filter(pc.equal(side.column("indexed"), NONE))
+
+
+def of_own_rows(verdicts: pa.Table) -> pa.Table:
+    """Verdicts without those on indexed documents."""
+    return verdicts.filter(pc.greater_equal(verdicts.column(ROW), 0)).replace_schema_metadata(verdicts.schema.metadata)
+
+
+def widened(gathered: pa.Table) -> pa.Table:
+    """Shingle sets with the columns that edges to indexed documents have, empty."""
+    extra = list(GATHERED_INDEXED)[len(GATHERED) :]
+    return pa.table([*gathered.columns, *(pa.nulls(len(gathered), f.type) for f in extra)], schema=GATHERED_INDEXED)
+
+
+def candidate_pairs(rows: I64, side: pa.Table) -> tuple[I64, I64, int]:
+    """(position, number) of the pairs to compare in a batch: COMPARED for each document; and for how many more were left out.
+
+    side: records of `bucket_records` sorted by row
+    """
+    named = side.column(ROW).to_numpy()
+    if not len(rows):
+        return named[:0], named[:0], 0
+    low, high = int(np.searchsorted(named, rows[0], "left")), int(np.searchsorted(named, rows[-1], "right"))
+    here = side.slice(low, high - low)
+    here = here.filter(pc.not_equal(here.column("indexed"), NONE))
+    place = np.searchsorted(rows, here.column(ROW).to_numpy())
+    inside = rows[np.minimum(place, len(rows) - 1)] == here.column(ROW).to_numpy()
+    place, number = place[inside], here.column("indexed").to_numpy()[inside]
+    pairs, shared = np.unique(np.stack([place, number], axis=1), axis=0, return_counts=True)
+    order = np.lexsort((pairs[:, 1], -shared, pairs[:, 0]))
+    pairs = pairs[order]
+    starts = np.flatnonzero(np.append(True, pairs[1:, 0] != pairs[:-1, 0])) if len(pairs) else np.zeros(0, np.int64)
+    size = np.diff(np.append(starts, len(pairs)))
+    wanted = np.arange(len(pairs)) - np.repeat(starts, size) < COMPARED
+    pairs = pairs[wanted]
+    return pairs[:, 0], pairs[:, 1], int((size > COMPARED).sum())
+
+
+def nearest_indexed(
+    reader: Reader, own: tuple[I64, U64], document: I64, number: I64, threshold: float, contained: bool
+) -> Iterator[pa.Table]:
+    """(document, number, similarity, id) of documents that an indexed one is near to; a bounded number of sets at a time.
+
+    own: (offsets, shingles) of the documents; document: positions in `own`, ascending
+    """
+    from curate.kernels.index_pairs import nearest
+    from curate.kernels.shingles import ShingleSets
+
+    at = 0
+    while at < len(document):
+        end = min(len(document), at + (COMPARED << 5))
+        end = int(np.searchsorted(document, document[end - 1], "right"))  # a document's pairs stay together
+        wanted, back = np.unique(number[at:end], return_inverse=True)
+        offsets, values, ids = reader.fetch(wanted)
+        mine, local = np.unique(document[at:end], return_inverse=True)
+        first, last = own[0][mine[0]], own[0][mine[-1] + 1]
+        some = own[0][mine[0] : mine[-1] + 2] - first
+        best, similarity = nearest(
+            ShingleSets(some, own[1][first:last]),
+            ShingleSets(offsets, values),
+            mine[local] - mine[0],
+            back.astype(np.int64),
+            threshold,
+            contained,
+        )
+        found = np.flatnonzero(best >= 0)
+        yield pa.table(
+            {
+                "document": found + mine[0],
+                "number": wanted[best[found]],
+                "similarity": similarity[found],
+                "id": ids.take(pa.array(best[found])),
+            }
+        )
+        at = end
+
+
+def edge_records(found: pa.Table, rows: I64) -> pa.Table:
+    """Proven edges to indexed documents, in the form that travels with the shingle sets."""
+    row = rows[found.column("document").to_numpy()]
+    n = len(row)
+    empty = pa.LargeListArray.from_arrays(pa.array(np.zeros(n + 1, np.int64)), pa.array(np.zeros(0, np.uint64)))
+    key = row.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # any partition will do
+    columns = [pa.array(key), pa.array(row), pa.nulls(n, pa.string()), *(pa.nulls(n, f.type) for f in RANK_FIELDS), empty]
+    return pa.table(
+        [*columns, pa.array(-1 - found.column("number").to_numpy()), found.column("similarity"), found.column("id")],
+        schema=GATHERED_INDEXED,
+    )
+
+
+def split_edges(records: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """(shingle sets of groups, edges to indexed documents) of what the gathering phase sent."""
+    proven = records.column("to").is_valid()
+    edges = records.filter(proven)
+    n = len(edges)
+    zero, no = pa.array(np.zeros(n, np.uint64)), pa.array(np.zeros(n, bool))
+    columns = [edges.column(ROW), edges.column("to"), edges.column("similarity"), no, zero, edges.column("partner")]
+    made = pa.table([*columns, *(pa.nulls(n, f.type) for f in RANK_FIELDS)], schema=EDGES)
+    return records.filter(pc.invert(proven)).select(GATHERED.names), made
+
+
+def kept(batch: pa.RecordBatch, verdicts: pa.Table) -> pa.RecordBatch:
+    """Documents of the batch that stay. verdicts: of the task, sorted by row."""
+    gone = verdicts.filter(verdicts.column("reason").is_valid()).column(ROW)
+    return batch.filter(pc.invert(pc.is_in(batch.column(ROW), value_set=gone.combine_chunks())))
+
+
+def sorted_postings(records: pa.Table) -> pa.Table:
+    """Band hashes in order, those of one hash in the order of the documents."""
+    return records.take(np.lexsort((records.column(ROW).to_numpy(), records.column("key").to_numpy())))

@@ -1,0 +1,229 @@
+"""dedup_minhash with an index: slices remove what one pass removes; versions, reruns, damage, locks, merging."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import curate as toolkit
+from curate.apply import outcomes
+from curate.duplicate_index import Index, verify_segment
+from curate.errors import StoreError
+from curate.kernels.index_pairs import nearest
+from curate.kernels.shingles import ShingleSets
+from curate.steps.minhash import DedupMinhash
+from tests.curate.engine_case import curate
+from tests.reference.shingles import jaccard, ngrams
+
+SLICES = 3
+
+
+def corpus() -> list[dict[str, str]]:
+    """Families of copies with 0 to 3 words changed, in a random order."""
+    make = random.Random(4)
+    rows = []
+    for family in range(60):
+        base = [f"w{make.randrange(3000)}" for _ in range(make.randrange(30, 90))]
+        for copy in range(5):
+            words = [w if make.random() > 0.01 * copy else f"x{make.randrange(99)}" for w in base]
+            rows.append({"id": f"d{family}.{copy}", "text": " ".join(words), "source": "ab"[copy % 2]})
+    make.shuffle(rows)
+    return [*rows, {"id": "none", "text": "?!", "source": "a"}]
+
+
+def write(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
+    (folder / name).write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+
+def run(folder: Path, out: str, glob: str, settings: str, **more: object) -> toolkit.Result:
+    recipe = folder / f"{out}.yaml"
+    recipe.write_text(f'name: web\nread: {{jsonl: "{glob}", id: id, source: source}}\nsteps:\n  - dedup_minhash: {{{settings}}}\n')
+    return toolkit.run(recipe, out=folder / out, workers=1, **more)  # type: ignore[arg-type]
+
+
+def ids(result: toolkit.Result) -> list[str]:
+    return list(result["web"].table().column("id").to_pylist())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str]]:
+    """(folder with an index of three slices, ids that stay in one pass, ids that stay slice by slice)."""
+    folder = tmp_path_factory.mktemp("index")
+    rows = corpus()
+    for n in range(SLICES):
+        write(folder, f"in{n}.jsonl", rows[n * len(rows) // SLICES : (n + 1) * len(rows) // SLICES])
+    whole = ids(run(folder, "whole", "in*.jsonl", "threshold: 0.8"))
+    sliced = [i for n in range(SLICES) for i in ids(run(folder, f"s{n}", f"in{n}.jsonl", "threshold: 0.8, index: idx"))]
+    return folder, whole, sliced
+
+
+@pytest.fixture
+def copy(made: tuple[Path, list[str], list[str]], tmp_path: Path) -> Path:
+    """A folder of its own with the index, the inputs and the runs (hard links to the index are cut)."""
+    shutil.copytree(made[0], tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def test_slices_keep_what_one_pass_keeps(made: tuple[Path, list[str], list[str]]) -> None:
+    _, whole, sliced = made
+    assert sliced == whole and 60 < len(whole) < 200
+
+
+def test_every_removal_names_an_indexed_document_that_is_near(made: tuple[Path, list[str], list[str]]) -> None:
+    import pyarrow.parquet as pq
+
+    folder, _, sliced = made
+    texts = {r["id"]: set(ngrams(r["text"], 5)) for r in corpus()}
+    drops = pa.concat_tables(pq.read_table(p) for p in sorted((folder / "s2" / "web" / "ledger").glob("*.parquet"))).to_pylist()
+    first = {r["id"] for r in corpus()[: 2 * len(corpus()) // SLICES]}
+    assert any(d["partner"] in first for d in drops)
+    for d in drops:
+        similarity = jaccard(texts[d["id"]], texts[d["partner"]])  # type: ignore[arg-type]
+        assert d["partner"] in sliced and d["value"] == similarity >= 0.8
+
+
+def test_versions_form_a_chain_and_hold_what_stayed(made: tuple[Path, list[str], list[str]]) -> None:
+    folder, _, sliced = made
+    versions = list(Index(folder / "idx").chain())
+    assert [len(v.segments) for v in versions] == [3, 2, 1] and versions[-1].parent is None
+    assert versions[0].documents == len([i for i in sliced if i != "none"])  # a document without words is not in it
+    for segment in versions[0].segments:
+        verify_segment(folder / "idx", segment)
+
+
+def test_a_rerun_reads_what_it_read_and_adds_nothing(made: tuple[Path, list[str], list[str]]) -> None:
+    folder, _, sliced = made
+    head = Index(folder / "idx").head
+    again = run(folder, "s1", "in1.jsonl", "threshold: 0.8, index: idx")
+    assert again.tasks["run"] == 0 and Index(folder / "idx").head == head
+    shutil.rmtree(folder / "s1")
+    assert [i for i in sliced if i in set(ids(run(folder, "s1", "in1.jsonl", "threshold: 0.8, index: idx")))] == ids(again)
+    assert Index(folder / "idx").head == head
+
+
+def test_a_run_that_died_before_publication_publishes_when_it_goes_on(copy: Path) -> None:
+    index = Index(copy / "idx")
+    head = next(index.chain())
+    index.reset(head.parent)  # as if HEAD had not been written
+    again = run(copy, "s2", "in2.jsonl", "threshold: 0.8, index: idx")
+    assert again.tasks["run"] == 0 and index.head == head.name
+    verify_segment(index.root, next(index.chain()).segments[-1])
+
+
+def test_changed_settings_on_the_newest_files_take_the_place_of_the_version(copy: Path) -> None:
+    index = Index(copy / "idx")
+    before = next(index.chain())
+    found = run(copy, "s2", "in2.jsonl", "threshold: 0.8, recall: null, index: idx, keep: longest")
+    after = next(index.chain())
+    assert after.parent == before.parent and after.name != before.name and len(ids(found)) > 10
+    with pytest.raises(StoreError, match="later versions are built on it"):
+        run(copy, "s0", "in0.jsonl", "threshold: 0.8, index: idx, keep: longest")
+
+
+def test_a_sample_and_a_named_version_add_nothing(copy: Path) -> None:
+    head = Index(copy / "idx").head
+    write(copy, "new.jsonl", [{"id": f"n{i}", "text": f"entirely new text number {i} " * 5, "source": "a"} for i in range(20)])
+    run(copy, "n", "new.jsonl", "threshold: 0.8, index: idx", sample=5)
+    run(copy, "n", "new.jsonl", "threshold: 0.8, index: idx, index_version: empty")
+    assert Index(copy / "idx").head == head
+
+
+@pytest.mark.parametrize("kind", ["sets", "postings"])
+def test_a_damaged_file_is_named_and_refused(copy: Path, kind: str) -> None:
+    segment = sorted((copy / "idx" / "segments").iterdir())[0]
+    file = next(f for f in sorted(segment.glob(f"{kind}-*")) if f.stat().st_size > 2000)
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 3
+    content[middle : middle + 64] = bytes(b ^ 0x55 for b in content[middle : middle + 64])
+    file.unlink()
+    file.write_bytes(content)
+    done = curate("index", "verify", copy / "idx", check=False)
+    assert (
+        done.returncode == 1 and file.name in done.stderr and "Take the file from a copy" in done.stderr and "Traceback" not in done.stderr
+    )
+    file.write_bytes(content[:-100])
+    with pytest.raises(StoreError, match="bytes, expected"):
+        for part in next(Index(copy / "idx").chain()).segments:
+            verify_segment(copy / "idx", part)
+
+
+def test_a_damaged_version_is_named_and_refused(copy: Path) -> None:
+    index = Index(copy / "idx")
+    path = copy / "idx" / "versions" / f"{index.head}.json"
+    path.write_text(path.read_text().replace('"documents"', '"documentz"', 1))
+    with pytest.raises(StoreError, match=f"{index.head}.json is damaged"):
+        list(index.chain())
+    path.unlink()
+    with pytest.raises(StoreError, match="does not exist"):
+        list(index.chain())
+
+
+def test_two_at_once_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
+    write(tmp_path, "in.jsonl", corpus()[:5])
+    with Index(tmp_path / "idx").hold(), pytest.raises(StoreError, match=r"idx is in use by process \d+ on "):
+        run(tmp_path, "a", "in.jsonl", "index: idx")
+
+
+def test_other_settings_are_refused(made: tuple[Path, list[str], list[str]]) -> None:
+    with pytest.raises(StoreError, match="ngram: 5 there, 4 here"):
+        run(made[0], "other", "in0.jsonl", "threshold: 0.8, ngram: 4, index: idx")
+    for wrong in ({"verify": False}, {"closure": "transitive"}):
+        with pytest.raises(ValueError, match="index needs"):
+            DedupMinhash.model_validate({"index": "x", **wrong})
+    with pytest.raises(ValueError, match="index_version needs index"):
+        DedupMinhash(index_version="x")
+
+
+def test_a_table_is_compared_with_the_newest_version(made: tuple[Path, list[str], list[str]]) -> None:
+    folder, whole, _ = made
+    rows = [r for r in corpus() if r["id"] in whole]
+    batch = pa.RecordBatch.from_pylist([{"id": f"again {r['id']}", "text": r["text"]} for r in rows])
+    batch = batch.set_column(1, "text", batch.column("text").cast(pa.large_string()))
+    for step in (
+        DedupMinhash(threshold=0.8, index=str(folder / "idx")),
+        DedupMinhash(threshold=0.8, index=str(folder / "idx"), keep="longest"),
+    ):
+        (found,) = outcomes(step, [batch])
+        assert found.verdict is not None and found.verdict.partner is not None
+        assert found.verdict.keep.true_count == 1  # the one without words
+        assert [p for p in found.verdict.partner.to_pylist() if p] == [r["id"] for r in rows if r["id"] != "none"]
+
+
+def test_merged_indexes_hold_the_documents_of_both(made: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
+    write(tmp_path, "in.jsonl", [{"id": f"n{i}", "text": " ".join(f"n{i}.{k}" for k in range(30)), "source": "a"} for i in range(7)])
+    run(tmp_path, "a", "in.jsonl", "threshold: 0.8, index: idx")
+    before = next(Index(made[0] / "idx").chain())
+    curate("index", "merge", tmp_path / "idx", made[0] / "idx")
+    merged = next(Index(tmp_path / "idx").chain())
+    assert merged.documents == 7 + before.documents and next(Index(made[0] / "idx").chain()).name == before.name
+    assert "every checksum is right" in curate("index", "verify", tmp_path / "idx").stdout
+    told = json.loads(curate("index", "info", tmp_path / "idx", "--json").stdout)
+    assert [v["documents"] for v in told["versions"]] == [merged.documents, 7]
+    assert Index(tmp_path / "idx").merge([Index(made[0] / "idx")]).name == merged.name
+
+
+def test_a_folder_that_is_no_index_is_refused(tmp_path: Path) -> None:
+    done = curate("index", "info", tmp_path, check=False)
+    assert done.returncode == 2 and "is no index" in done.stderr
+
+
+def test_the_kernel_finds_the_nearest_as_sets_do() -> None:
+    make = np.random.default_rng(1)
+    own, other = ([np.unique(make.integers(0, 40, make.integers(1, 30))).astype(np.uint64) for _ in range(n)] for n in (20, 15))
+    sets = [ShingleSets(np.cumsum([0, *map(len, x)]), np.concatenate(x)) for x in (own, other)]
+    pairs = np.array([(d, x) for d in range(20) for x in range(15) if make.random() < 0.5])
+    for contained in (False, True):
+        best, similarity = nearest(*sets, pairs[:, 0].copy(), pairs[:, 1].copy(), 0.4, contained)
+        for d in range(20):
+            a = set(own[d].tolist())
+            scores = [
+                (len(a & b) / (len(a) if contained else len(a | b)), -x) for e, x in pairs if e == d for b in [set(other[x].tolist())]
+            ]
+            top = max(scores, default=(0.0, 0))
+            assert (similarity[d], best[d]) == ((top[0], -top[1]) if top[0] >= 0.4 else (0.0, -1))
