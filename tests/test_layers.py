@@ -22,8 +22,9 @@ ALLOWED = {
     "step": set(),
     "io": {"io", "errors", "schema", "kernels"},
     "languages": {"languages", "errors", "recipe_yaml", "registry"},
-    "steps": {"steps", "figures", "languages", "kernels", "step", "schema", "errors", "registry", "apply", "io", "tokens", "context", "paths", "recipe_paths"},
+    "steps": {"steps", "figures", "fingerprint", "duplicate_index", "languages", "kernels", "step", "schema", "errors", "registry", "apply", "io", "tokens", "context", "paths", "recipe_paths"},
     "tokens": {"tokens", "registry", "node", "step", "schema", "errors", "kernels", "io", "context"},
+    "duplicate_index": {"errors", "fingerprint", "store"},
     "store": {"errors"},
     "executors": {"executors", "errors", "worker", "kernels"},
     "worker": {
