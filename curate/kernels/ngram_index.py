@@ -78,7 +78,8 @@ def _counting(words: WordHashes, where: I64, size: int) -> npt.NDArray[np.bool_]
     value = np.where(numbers[order][at] == words.hash, order[at], -1)
     upwards = (value[:-1] >= 0) & (value[1:] == value[:-1] + 1)
     total = np.concatenate([[0], np.cumsum(upwards)])
-    return total[where + size - 1] - total[where] == size - 1
+    counting: npt.NDArray[np.bool_] = total[where + size - 1] - total[where] == size - 1
+    return counting
 
 
 def _telling_number(words: WordHashes) -> I64:

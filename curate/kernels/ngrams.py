@@ -104,7 +104,7 @@ def fill(hashes: U64, places: I32, filter_words: U64, slots: U64) -> None:
 
 
 @kernel(types.int64(ro(types.uint64), types.int64, types.int64, types.int64, ro(types.uint64), rw(types.int32)), allocates=False)
-def _seeds(words: U64, low: int, high: int, seed: int, filter_words: U64, out: I32) -> int:
+def _seeds(words: U64, low: int, high: int, seed: int, filter_words: U64, out: I32) -> Any:
     """Write where seeds of words[low:high] begin that the filter lets through; return how many.
 
     Without branches, so that the processor has many accesses to the filter under way at a time.
@@ -140,7 +140,7 @@ def _place(words, at, seed, slots):  # type: ignore[no-untyped-def]
     for j in range(at, at + seed):
         h = h * STEP + words[j]
     g = mix64(h)
-    slot = np.int64(((g >> _S32) * _u(slots.size)) >> _S32)
+    slot: Any = np.int64(((g >> _S32) * _u(slots.size)) >> _S32)
     tag = g & _LOW
     while slots[slot] != _u(0):
         if slots[slot] >> _S32 == tag:
@@ -165,8 +165,8 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
     reached = np.zeros(own.size, np.int32)  # words of the longest of them
     state = np.zeros(t, np.uint8)
     longest_item = 1
-    for i in range(t):
-        longest_item = max(longest_item, first[i + 1] - first[i])
+    for c in range(t):
+        longest_item = max(longest_item, first[c + 1] - first[c])
     most = 1
     for d in range(doc.size - 1):
         most = max(most, doc[d + 1] - doc[d])
@@ -220,7 +220,7 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
                         last_doc[i], head[i], sum_near[i], state[i] = d, -1, 0, 0
                         times[first[i] : first[i + 1]] = 0
                         reached[first[i] : first[i + 1]] = 0
-                    size = np.int64(reached[p])
+                    size: Any = np.int64(reached[p])
                     if times[p] >= WORK and (
                         p + size >= first[i + 1] or j + size >= high or own[p + size] != np.uint32(words[j + size] & _LOW)
                     ):
@@ -366,7 +366,8 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
                 rule = 0
             # Coverage: a window over runs in order; counts of each word of the item go up and down with it.
             covered[:length] = 0
-            now = best = 0
+            best: Any = 0
+            now = 0
             best_from = best_to = np.int64(-1)
             if near[i] > 0:
                 left = 0

@@ -120,10 +120,11 @@ def alarms(step: Decontaminate, data: Path) -> dict[str, Any]:
     run = step.bind(WorkContext())
     result = {}
     for name in OLD:
-        texts = [
+        whole = [
             "\n".join(v for k, v in r.items() if isinstance(v, str) and k not in ("id", "source"))
             for r in rows(data / "text" / f"{name}.jsonl.zst")
         ]
+        texts = [text[at : at + PIECE] for text in whole for at in range(0, len(text), PIECE)]
         batch = pa.record_batch({"text": pa.array(texts, pa.large_string())})
         outcome = run(batch)
         flagged = len(texts) - outcome.verdict.keep.true_count  # type: ignore[union-attr]

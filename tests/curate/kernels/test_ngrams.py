@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from curate.kernels.ngram_index import build
 from curate.kernels.ngrams import match
 from curate.kernels.shingles import word_hashes
-from tests.reference.decontamination import best_match
+from tests.reference.decontamination import best_match, coverage
 
 WORDS = st.lists(st.sampled_from(["a", "b", "C", "7", "\u4e2d", "d-e", "\u00e9", "12", "1000"]), max_size=14).map(" ".join)
 
@@ -66,3 +66,40 @@ def test_many_items() -> None:
     texts = [f"see {items[i]}" for i in range(0, 20_000, 997)]
     found = ours(texts, items, 5, 5)
     assert found == [(i, 1.0) for i in range(0, 20_000, 997)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from("abcdefgh"), max_size=60).map(" ".join),
+    st.lists(st.sampled_from("abcdefgh"), min_size=15, max_size=24).map(" ".join),
+    st.data(),
+)
+def test_coverage_is_that_of_the_naive_twin(text: str, item: str, data: st.DataObject) -> None:
+    tokens = item.split()
+    for _ in range(data.draw(st.integers(0, 3))):
+        tokens[data.draw(st.integers(0, len(tokens) - 1))] = data.draw(st.sampled_from("abxyz"))
+    document = f"{text} {' '.join(tokens)} {text}"
+    index = build(word_hashes(pa.array([item], pa.large_string())), 100, 8, near=0.3)
+    found = match(word_hashes(pa.array([document], pa.large_string())), index)
+    want = coverage(document, item)
+    need = max(9, -(-3 * len(tokens) // 10))
+    assert found.passes.tolist() == [want >= need]
+    if want >= need:
+        assert found.rows[0, 7] == want
+        assert found.share[0] == want / len(tokens)
+
+
+def test_spans_are_the_places_that_pass() -> None:
+    item = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    document = f"x y {item} {'z ' * 30}" + item.replace("seven", "edited")
+    index = build(word_hashes(pa.array([item], pa.large_string())), 13, 8, near=0.6)
+    found = match(word_hashes(pa.array(["", document], pa.large_string())), index)
+    assert found.spans.tolist() == [[1, 2, 16], [1, 46, 60]]
+
+
+def test_an_item_that_shares_common_pieces_only_is_found_whole() -> None:
+    """More places of a seed than are followed: the rest of the item leads to it."""
+    items = [f"what is the best way to reach town {i} by the old road from here and back" for i in range(200)]
+    assert ours([f"x {items[150]} y"], items, 13, 8) == [(150, 1.0)]
+    index = build(word_hashes(pa.array(items, pa.large_string())), 13, 8)
+    assert int((index.postings < 0).sum()) == len(index.slots[index.slots > 0])

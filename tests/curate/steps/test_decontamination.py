@@ -14,11 +14,15 @@ import zstandard
 from pydantic import ValidationError
 
 from curate.apply import outcomes, run_step
-from curate.errors import DataError
+from curate.errors import DataError, StepError
+from curate.kernels.shingles import word_hashes
 from curate.step import Outcome
-from curate.steps.benchmark_items import read_items
+from curate.steps import benchmark_index
+from curate.steps.benchmark_items import read_items, read_questions
+from curate.steps.contamination_evidence import places
 from curate.steps.decontamination import Decontaminate
 from tests.conftest import read_rows
+from tests.reference.shingles import words
 
 QUESTION = "A farmer keeps seventeen brown hens; each of them lays four eggs a week. How many eggs are there after three weeks?"
 OTHER = "The lighthouse keeper climbed two hundred steps every evening to light the lamp before the fishing boats came home."
@@ -218,3 +222,130 @@ def test_gsm8k_planted_in_real_documents_and_train_against_test(real_data: Path)
     for row, item, share in hits:
         print(f"train row {row + 1} ~ {item}, share {share:.2f}: {train[row][:100]!r}")
     assert len(hits) <= 5
+
+
+def edit(text: str, *places: int) -> str:
+    words = text.split()
+    for at in places:
+        words[at] = "edited"
+    return " ".join(words)
+
+
+@pytest.mark.parametrize(("near", "kept"), [(0.6, False), (1.0, True), (None, True)])
+def test_near_copies(benchmark: str, near: float | None, kept: bool) -> None:
+    verdict = judge(Decontaminate(against=benchmark, near=near), edit(QUESTION, 3, 10, 17)).verdict
+    assert verdict is not None and verdict.value is not None
+    assert verdict.keep.to_pylist() == [kept]
+    assert verdict.value.to_pylist() == [None if kept else 19 / 22]
+
+
+def test_near_words_must_stand_in_one_place(benchmark: str) -> None:
+    words = QUESTION.split()
+    far = " ".join(words[:9]) + f" {OTHER} {OTHER} " + " ".join(words[9:18])
+    verdict = judge(Decontaminate(against=benchmark), far, " ".join(words[:9]) + " well " + " ".join(words[9:18])).verdict
+    assert verdict is not None
+    assert verdict.keep.to_pylist() == [True, False]
+
+
+def test_coverage_is_tulus_rule(benchmark: str) -> None:
+    step = Decontaminate(against=benchmark, method="coverage")
+    assert (step.ngram, step.min_coverage, step.near) == (8, 0.5, None)
+    words = QUESTION.split()
+    verdict = judge(step, " ".join(words[:10]), " ".join(words[:11])).verdict
+    assert verdict is not None
+    assert verdict.keep.to_pylist() == [True, False]
+
+
+@pytest.mark.parametrize(("margin", "left"), [(0, "Vor \u00fc.\n\u4e2d nach"), (2, "Vor \u00fc\nnach"), (1000, "")])
+def test_cut_leaves_whole_characters(benchmark: str, margin: int, left: str) -> None:
+    step = Decontaminate(against=benchmark, mode="cut", margin=margin, min_kept=None)
+    outcome = judge(step, f"Vor \u00fc. {QUESTION[:-1]} \u4e2d nach", OTHER, None)
+    assert outcome.batch.column("text").to_pylist() == [left, OTHER, None]
+    assert outcome.verdict is not None and outcome.verdict.keep.to_pylist() == [True] * 3
+
+
+@pytest.mark.parametrize(("least", "kept"), [(len(OTHER) + 1, True), (len(OTHER) + 2, True), (len(OTHER) + 3, False), (None, True)])
+def test_cut_drops_documents_with_too_little_left(benchmark: str, least: int | None, kept: bool) -> None:
+    outcome = judge(Decontaminate(against=benchmark, mode="cut", margin=0, min_kept=least), f"{OTHER} {QUESTION}")
+    assert outcome.batch.column("text").to_pylist() == [OTHER + "\n?"]
+    assert outcome.verdict is not None and outcome.verdict.keep.to_pylist() == [kept]
+
+
+def test_cut_refuses_conversations(benchmark: str) -> None:
+    batch = pa.record_batch({"text": pa.array([QUESTION], pa.large_string()), "messages": pa.array([[]], pa.list_(pa.string()))})
+    with pytest.raises(StepError, match="mode: drop"):
+        outcomes(Decontaminate(against=benchmark, mode="cut"), [batch])
+
+
+def test_short_questions_need_an_answer_or_a_label(tmp_path: Path) -> None:
+    path = tmp_path / "truthfulqa.jsonl"
+    path.write_text(
+        json.dumps({"Question": "Who dug the old canal?", "Best Answer": "Monks dug it", "Correct Answers": "Monks; Nobody knows"})
+    )
+    step = Decontaminate(against=str(path))
+    texts = [
+        "Who dug the old canal? It is said that monks did.",
+        "Q: Who dug the old canal?",
+        "Who dug the old canal? Well, a king.",
+        "Monks dug it",
+    ]
+    verdict = judge(step, *texts).verdict
+    assert verdict is not None
+    assert verdict.keep.to_pylist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("file", "row", "expected"),
+    [
+        ("mmlu_test.jsonl", {"question": "q", "choices": ["a", "b"], "answer": 1}, ("q", ("b",))),
+        ("cmmlu.jsonl", {"Question": "q", "A": "a", "B": "b", "C": "c", "D": "d", "Answer": "C"}, ("q", ("c",))),
+        ("arc_easy.jsonl", {"question": "q", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"}, ("q", ("a",))),
+        ("gsm8k_test.jsonl", {"question": "q", "answer": "long reasoning"}, ("q", ())),
+        ("mine.jsonl", {"question": "q", "answer": "a"}, ("q", ())),
+    ],
+)
+def test_named_mappings(tmp_path: Path, file: str, row: dict[str, object], expected: tuple[str, tuple[str, ...]]) -> None:
+    (tmp_path / file).write_text(json.dumps(row))
+    assert [(item.text, answers) for item, answers in read_questions([str(tmp_path / file)], None)] == [expected]
+
+
+def test_solutions_are_items_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "humaneval.jsonl"
+    path.write_text(json.dumps({"prompt": "def f(x):", "canonical_solution": "    return x + 1\n" * 7}))
+    assert [i.name for i in read_items([str(path)], None)] == ["humaneval.jsonl:1", "humaneval.jsonl:1 canonical_solution"]
+    with pytest.raises(ValidationError, match="Did you mean 'gsm8k'"):
+        Decontaminate(against=str(path), mapping="gsm8")
+
+
+def test_evidence_quotes_both_sides_and_counts_documents(benchmark: str) -> None:
+    batch = pa.record_batch(
+        {"id": ["a", "b"], "source": ["web", None], "text": pa.array([f"Before it. {QUESTION} After it.", OTHER], pa.large_string())}
+    )
+    (outcome,) = outcomes(Decontaminate(against=benchmark), [batch])
+    (row,) = outcome.evidence
+    assert (row["document"], row["source"], row["item"], row["rule"]) == ("a", "web", "hens.jsonl:2", "ngram")
+    assert (row["before"], row["match"], row["after"]) == ("Before it. ", QUESTION[:-1], "? After it.")
+    assert (row["item_before"], row["item_match"], row["item_after"]) == ("", QUESTION[:-1], "?")
+    assert outcome.counts == {"web": {"hens.jsonl": 1}}
+    facts = Decontaminate(against=benchmark).facts()["checked_against"]
+    assert facts == {"hens.jsonl": {"items": 2, "usable": 2}}
+
+
+def test_the_index_is_kept_and_a_broken_one_is_made_again(benchmark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_index, "cache_folder", lambda: tmp_path / "cache" / "kernels")
+    first = Decontaminate(against=benchmark)._benchmarks()
+    (kept,) = (tmp_path / "cache" / "benchmarks").iterdir()
+    again = Decontaminate(against=benchmark)._benchmarks()
+    assert (again.names, again.texts) == (first.names, first.texts)
+    assert all(np.array_equal(a, b) for a, b in zip(again.index, first.index, strict=True))
+    kept.write_bytes(b"half")
+    assert Decontaminate(against=benchmark)._benchmarks().texts == first.texts
+    Decontaminate(against=benchmark, ngram=8)._benchmarks()
+    assert len(list(kept.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize("text", ["", "a", "\u4e2d\u6587 ab_c 12", "\u0130stanbul \u0130", "x\u0301y -- z", "\U0001f600 a \U00020000b"])
+def test_places_are_those_of_the_words(text: str) -> None:
+    found = places(text)
+    assert len(found.start) == len(word_hashes(pa.array([text], pa.large_string())).hash) == len(words(text))
+    assert all(0 <= a < b <= len(text) for a, b in zip(found.start, found.end, strict=True))
