@@ -41,7 +41,7 @@ class DedupSubstrings(CorpusStep):
     hash); white space between words does not count. Runs don't cross documents.
 
     Only anchors of runs are shuffled (a sample that equal runs share), with a hash of their surroundings; where surroundings of one anchor differ, the runs
-    themselves. No phase needs more than a partition, or a batch of documents.
+    themselves. No phase needs more than a partition, or a batch of documents. About 15 MB/s per core by words, 4 by bytes.
 
     The white space behind a run of words goes with it. A run of bytes is cut between characters: a character that is not
     wholly in it stays. A document that nothing is left of is dropped. mode: annotate adds `dedup_substrings_removed`, the share of bytes
