@@ -71,6 +71,38 @@ def dedup(
         console.print(f"wrote {html}")
 
 
+@app.command("contamination")
+def contamination(
+    run: Annotated[Path, typer.Argument(help="A finished run folder whose recipe has the step decontaminate.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with every match marked in document and item.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a run was checked against, what was found, and the evidence."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from curate.audit_contamination import audit, page
+
+    steps, evidence = audit(run)
+    if html is not None:
+        html.write_text(page(steps, evidence), encoding="utf-8", errors="backslashreplace")
+    if as_json:
+        typer.echo(json.dumps({"steps": [asdict(step) for step in steps], "evidence": evidence}, ensure_ascii=True))
+        return
+    console = Console()
+    for step in steps:
+        table = Table(title=f"{step.dataset}: {step.step}", title_justify="left", box=None, pad_edge=False)
+        for head in ("benchmark", "items", "long enough", "items hit", "rate", "documents hit"):
+            table.add_column(head, justify="left" if head == "benchmark" else "right")
+        for name, about in step.checked.items():
+            figures = (about["items"], about["usable"], about["items_hit"])
+            table.add_row(name, *(f"{n:,}" for n in figures), f"{about['rate']:.2%}", f"{about['documents_hit']:,}")
+        console.print(table)
+    console.print(f"{len(evidence):,} matches in contamination.jsonl" + (f", shown in {html}" if html is not None else ""))
+
+
 def _print(console: Any, one: Any) -> None:
     from rich.table import Table
     from rich.text import Text
