@@ -287,4 +287,4 @@ def test_no_module_hides_a_step() -> None:
 
 def test_corpus_steps_are_the_dedups_and_the_classifiers() -> None:
     expected = {"dedup_exact", "dedup_lines", "dedup_minhash", "dedup_substrings", "classifier", "hf_classifier"}
-    assert {n for n in registry.names("steps") if issubclass(registry.load("steps", n), CorpusStep)} == expected
+    assert {n for n in registry.STEPS if issubclass(registry.load("steps", n), CorpusStep)} == expected
