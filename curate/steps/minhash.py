@@ -323,7 +323,10 @@ class DedupMinhash(CorpusStep):
 
         def gather(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
             found = routes(batch.column(ROW).to_numpy(), side["buckets"] if self.index is None else of_this_run(side["buckets"]))
-            whole = batch
+            proven, figures = (None, {}) if self.index is None else self._near_indexed(sketcher, batch, side["buckets"])
+            if proven is not None:  # they go for certain, so nobody needs an edge to them
+                open_ = np.isin(batch.column(ROW).to_numpy()[found.document], proven.column(ROW).to_numpy(), invert=True)
+                found = found._replace(document=found.document[open_], group=found.group[open_])
             inside, at = np.unique(found.document, return_inverse=True)
             batch = batch.take(pa.array(inside))
             text = batch.column("text")
@@ -336,9 +339,8 @@ class DedupMinhash(CorpusStep):
             own.append(pa.LargeListArray.from_arrays(pa.array(doc), pa.array(hashes)))
             take = pa.array(at)
             table = pa.table([pa.array(found.group), *(column.take(take) for column in own)], schema=GATHERED)
-            if self.index is None:
+            if proven is None:
                 return with_figures(table, found.figures)
-            proven, figures = self._near_indexed(sketcher, whole, side["buckets"])
             return with_figures(pa.concat_tables([widened(table), proven]), {**found.figures, **figures})
 
         return gather
