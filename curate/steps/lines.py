@@ -35,7 +35,7 @@ class DedupLines(CorpusStep):
 
     A sentence ends at . ? ! and their kin in other scripts before white space, and at the end of a line (`curate.kernels.sentences`):
     datatrove asks spaCy, so its sentences differ. With `unit: line` and the same folding, equal to its sentence deduplication of
-    0.10.1, but that blank lines are no units. 10 to 15 MB/s per core for all phases.
+    0.10.1, but that blank lines are no units and lines of a span are hashed apart, not joined by blanks. 10 to 15 MB/s per core for all phases.
 
     mode: annotate adds `dedup_lines_removed`, the share of bytes that would go, and leaves text and rows alone.
     """
