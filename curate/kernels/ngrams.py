@@ -368,7 +368,8 @@ def _match(doc, words, settings, filter_words, slots, postings, own, flags, firs
             covered[:length] = 0
             best: Any = 0
             now = 0
-            best_from = best_to = np.int64(-1)
+            best_from: Any = np.int64(-1)
+            best_to: Any = np.int64(-1)
             if near[i] > 0:
                 left = 0
                 reach = length + length // 2
