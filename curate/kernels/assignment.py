@@ -4,7 +4,7 @@ The edges (weak -> strong) of a corpus have no circle, because a claim is an ord
 who has no edge stays, who has an edge to somebody that stays goes, who has edges only to documents that go stays. It is
 found in one pass in any order of the edges (Kahn 1962). N documents that have an edge, E edges, in pieces on disk.
 
-Memory: 31 bytes a document and 4 an edge while it is decided who stays, then 45 bytes a document; pieces come and go.
+Memory: 32 bytes a document and 4 an edge while it is decided who stays, then 45 bytes a document; pieces come and go.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ I32 = npt.NDArray[np.int32]
 F64 = npt.NDArray[np.float64]
 
 OPEN, STAYS, GOES = 0, 1, 2
+MERGED = 1 << 16  # rows held before they are merged for the first time
 
 
 class Piece(NamedTuple):
@@ -121,12 +122,32 @@ def _follow(twin: I32, edge: I64) -> None:
         edge[d] = edge[s]
 
 
+def _distinct(parts: list[I64]) -> I64:
+    """All different values, sorted. numpy's `unique` hashes first: 40 times slower than to sort."""
+    values = np.concatenate(parts)
+    values.sort()
+    new = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return values[new]
+
+
+def _places(rows: I64, wanted: I64) -> I64:
+    """Positions of `wanted` in the sorted `rows`. In order, the search stays in the cache: 5 times as fast at 2 million rows."""
+    order = np.argsort(wanted)
+    found = np.empty(len(wanted), np.int64)
+    found[order] = np.searchsorted(rows, wanted[order])
+    return found
+
+
 def every_row(pieces: Pieces) -> I64:
-    """Rows of all documents that have an edge, sorted."""
+    """Rows of all documents that have an edge, sorted. Pieces are merged when they are as many as all before, not one by one."""
     rows = np.zeros(0, np.int64)
+    held: list[I64] = []
     for piece in pieces():
-        rows = np.union1d(rows, np.union1d(piece.weak, piece.strong))
-    return rows
+        held.append(_distinct([piece.weak, piece.strong]))
+        if sum(map(len, held)) > max(len(rows), MERGED):
+            rows, held = _distinct([rows, *held]), []
+    return _distinct([rows, *held])
 
 
 def assign(pieces: Pieces) -> Assignment:
@@ -138,7 +159,7 @@ def assign(pieces: Pieces) -> Assignment:
     best, best_order = np.full(n, -1.0), np.zeros(n, np.uint64)
     first = 0
     for piece in pieces():
-        weak, strong = np.searchsorted(rows, piece.weak), np.searchsorted(rows, piece.strong)
+        weak, strong = _places(rows, piece.weak), _places(rows, piece.strong)
         _name(first, weak, strong, piece.similarity, piece.same, piece.order, state, edge, best, best_order, twin)
         first += len(weak)
     del best, best_order
@@ -152,7 +173,7 @@ def _states(rows: I64, pieces: Pieces) -> U8:
     state, left, end = np.zeros(n, np.uint8), np.zeros(n, np.int32), np.zeros(n, np.int64)
     edges = 0
     for piece in pieces():
-        weak, strong = np.searchsorted(rows, piece.weak), np.searchsorted(rows, piece.strong)
+        weak, strong = _places(rows, piece.weak), _places(rows, piece.strong)
         np.add.at(left, weak, 1)
         np.add.at(end, strong, 1)
         state[weak[piece.same]] = GOES
@@ -161,7 +182,7 @@ def _states(rows: I64, pieces: Pieces) -> U8:
     room = np.concatenate([[0], end[:-1]]) if n else end
     into = np.empty(edges, np.int32)
     for piece in pieces():
-        _fill(np.searchsorted(rows, piece.weak), np.searchsorted(rows, piece.strong), room, into)
+        _fill(_places(rows, piece.weak), _places(rows, piece.strong), room, into)
     _decide(room, into, left, state, np.empty(n, np.int32))
     return state
 
@@ -173,6 +194,6 @@ def _sizes(rows: I64, stays: npt.NDArray[np.bool_], edge: I64, pieces: Pieces) -
     first = 0
     for piece in pieces():
         low, high = np.searchsorted(named, [first, first + len(piece.strong)])
-        np.add.at(size, np.searchsorted(rows, piece.strong[named[low:high] - first]), 1)
+        np.add.at(size, _places(rows, piece.strong[named[low:high] - first]), 1)
         first += len(piece.strong)
     return size

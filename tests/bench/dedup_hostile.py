@@ -61,7 +61,7 @@ def measured(case: str, documents: int, megabytes: int, work: Path) -> dict[str,
             file.write(json.dumps({"id": f"d{i}", "text": text}) + "\n")
     bytes_in = (work / "in.jsonl").stat().st_size
     (work / "web.yaml").write_text(
-        "name: web\nread: {jsonl: in.jsonl, id: id}\nkeep_dropped: none\nsteps: [{dedup_minhash: {threshold: 0.8, recall: 0.98}}]\n"
+        "name: web\nread: {jsonl: in.jsonl, id: id, max_doc_bytes: 2000000000}\nkeep_dropped: none\nsteps: [{dedup_minhash: {threshold: 0.8, recall: 0.98}}]\n"
     )
     command = [sys.executable, "-m", "curate", "run", str(work / "web.yaml"), "--out", str(work / "out"), "--workers", "1", "--quiet"]
     used = measure(command, work / "log")
