@@ -277,7 +277,9 @@ class Builder:
         before = list(steps.value) if steps is not None and steps.is_list else []
         if before and step_name(before[-1]) == name:
             return item
-        return item.with_entry("steps", sequence([*before, as_item({name: settings}, form.mark)], steps.mark if steps is not None else form.mark))
+        return item.with_entry(
+            "steps", sequence([*before, as_item({name: settings}, form.mark)], steps.mark if steps is not None else form.mark)
+        )
 
     def _keep_dropped(self, item: Item) -> Any:
         given = item.value.get("keep_dropped")

@@ -88,5 +88,7 @@ def _show_mask(what: Path, tokenizer: str | None, template: str | None, rows: in
 
     found = list(entry_points(group="curate.inspectors", name="mask"))
     if not found or tokenizer is None:
-        raise RecipeError("--mask needs --tokenizer: the folder of the model's tokenizer." if found else "--mask needs the package `formats`.")
+        raise RecipeError(
+            "--mask needs --tokenizer: the folder of the model's tokenizer." if found else "--mask needs the package `formats`."
+        )
     found[0].load()(what, tokenizer, template, rows, offset, chars, html)

@@ -115,7 +115,16 @@ def _lower_hashes(data: U8, start: I64, size: I32, longest: int, scratch: U8, ra
     allocates=False,
 )  # fmt: skip
 def _count_words(
-    doc: I64, size: I32, raw: U64, chars: I32, flags: U8, listed: U64, longest: int, distinct: bool, keys: U64, last: I64,
+    doc: I64,
+    size: I32,
+    raw: U64,
+    chars: I32,
+    flags: U8,
+    listed: U64,
+    longest: int,
+    distinct: bool,
+    keys: U64,
+    last: I64,
     out: npt.NDArray[np.int64],
 ) -> None:
     """Fill out: i64[5, n] in the order of WordCounts.

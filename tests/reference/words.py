@@ -12,7 +12,9 @@ CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323a
 SPACE = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # str.isspace
 UNSPACED = r"(?:(?=\p{LB=SA})[\p{L}\p{M}])"  # letters and marks of Thai, Lao, Burmese, Khmer and their neighbours
 LETTERLIKE = rf"(?:(?![{CJK}]|{UNSPACED})[\p{{L}}\p{{M}}\p{{N}}_])"
-UNICODE_WORD = regex.compile(rf"[{CJK}]|{UNSPACED}(?:(?=\p{{M}}){UNSPACED})*|{LETTERLIKE}+(?:['\u2019.\-]{LETTERLIKE}+)*|(?:(?!{LETTERLIKE}|{UNSPACED})[^{CJK}{SPACE}])+")
+UNICODE_WORD = regex.compile(
+    rf"[{CJK}]|{UNSPACED}(?:(?=\p{{M}}){UNSPACED})*|{LETTERLIKE}+(?:['\u2019.\-]{LETTERLIKE}+)*|(?:(?!{LETTERLIKE}|{UNSPACED})[^{CJK}{SPACE}])+"
+)
 
 
 def split(text: str, kind: str) -> list[str]:
