@@ -138,9 +138,10 @@ def _losses(folder: str) -> Any:
         from transformers import AutoModelForCausalLM
     except ImportError as error:
         raise MissingDependency("step 'ifd' needs torch and transformers: pip install 'curate[train]'.") from error
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-    ).eval()
+    )
+    model.eval()
 
     def losses(ids: list[int]) -> np.ndarray:
         if len(ids) < 2:
