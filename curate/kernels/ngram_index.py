@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.kernels.ngrams import BLOCK, COUNTS, FOLLOWED, I32, MAX_POSTINGS, MAX_SHARED, SEED, TELLING, U8, U64, Index, fill
+from curate.kernels.ngram_runs import BLOCK, COUNTS, FOLLOWED, TELLING, U8
+from curate.kernels.ngram_seeds import I32, U64, fill
+from curate.kernels.ngrams import MAX_POSTINGS, MAX_SHARED, SEED, Index
 from curate.kernels.shingles import WordHashes, shingles, word_hashes
 from curate.kernels.strings import I64
 

@@ -103,3 +103,16 @@ def test_an_item_that_shares_common_pieces_only_is_found_whole() -> None:
     assert ours([f"x {items[150]} y"], items, 13, 8) == [(150, 1.0)]
     index = build(word_hashes(pa.array(items, pa.large_string())), 13, 8)
     assert int((index.postings < 0).sum()) == len(index.slots[index.slots > 0])
+
+
+@pytest.mark.parametrize("room", [1, 2, 7])
+def test_a_table_of_runs_that_is_too_small_grows(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document that does not fit is searched again, from the start."""
+    items = [f"one two three four {i} five six seven eight nine ten" for i in range(6)]
+    index = build(word_hashes(pa.array(items, pa.large_string())), 4, 4, near=0.3)
+    texts = word_hashes(pa.array([items[2], "", f"{items[1]} x {items[4]}", "one two three four five"], pa.large_string()))
+    want = match(texts, index)
+    assert want.item.tolist() == [2, -1, 1, 0]
+    monkeypatch.setattr("curate.kernels.ngrams._RUNS", room)
+    for found, expected in zip(match(texts, index), want, strict=True):
+        assert found.tolist() == expected.tolist()
