@@ -14,6 +14,7 @@ from formats.records import CANDIDATE, MESSAGE, RECORD, Candidate, Message, Reco
 _CALL = MESSAGE.field("tool_calls").type.value_type
 _SPAN = MESSAGE.field("spans").type.value_type
 _SCORE = CANDIDATE.field("scores").type.value_type
+_NUMBERS = ("sample", "seed", "round", "tokens")  # of a candidate, in the order of its fields
 _NO_META = "{}"
 
 
@@ -142,6 +143,7 @@ def _candidate_structs(flat: list[Candidate]) -> pa.StructArray:
         "model": pa.array([c.model for c in flat], pa.string()),
         "finish_reason": pa.array([c.finish_reason for c in flat], pa.string()),
         "extra": pa.array([None if c.extra is None else dumps(c.extra) for c in flat], pa.large_string()),
+        **{name: pa.array([getattr(c, name) for c in flat], CANDIDATE.field(name).type) for name in _NUMBERS},
     }
     return _struct(columns, CANDIDATE)
 
@@ -209,7 +211,8 @@ def _read_candidates(column: pa.ListArray) -> list[list[Candidate]]:
     pairs = [None if s is None else {x["name"]: x["value"] for x in s} for s in _values(inner["scores"])]
     names = ("rank", "label", "labels", "model", "finish_reason")
     rest = (_values(inner[n]) for n in names)
-    return _cut(list(map(Candidate, _read_messages(inner["messages"]), pairs, *rest, _json(inner["extra"]))), column, True)
+    numbers = (_values(inner[n]) for n in _NUMBERS)
+    return _cut(list(map(Candidate, _read_messages(inner["messages"]), pairs, *rest, _json(inner["extra"]), *numbers)), column, True)
 
 
 def _json(column: pa.Array) -> list[Any]:

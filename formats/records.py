@@ -106,8 +106,12 @@ class Candidate(msgspec.Struct, omit_defaults=True):
     label: bool | None = None  # desirable or not
     labels: list[bool] | None = None  # one per message, for stepwise supervision
     model: str | None = None
-    finish_reason: str | None = None
-    extra: dict[str, Any] | None = None  # sampling settings, judge's words, anything else
+    finish_reason: str | None = None  # "stop", "length", "tool_calls", "content_filter"; as the server spells it otherwise
+    extra: dict[str, Any] | None = None  # judge's words, anything else; "sampling": the parameters it was generated with
+    sample: int | None = None  # which of the answers to this prompt, from 0; (prompt, round, sample) names it
+    seed: int | None = None  # of its sampler
+    round: int | None = None  # of generation, from 1; None outside of rounds
+    tokens: int | None = None  # of the answer, as the model counts them
 
 
 class Record(msgspec.Struct, omit_defaults=True):
@@ -157,6 +161,10 @@ CANDIDATE = pa.struct(
         pa.field("model", pa.string()),
         pa.field("finish_reason", pa.string()),
         pa.field("extra", pa.large_string()),  # JSON object
+        pa.field("sample", pa.int32()),
+        pa.field("seed", pa.int64()),
+        pa.field("round", pa.int32()),
+        pa.field("tokens", pa.int32()),
     ]
 )
 RECORD_COLUMNS: dict[str, pa.DataType] = {

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 # Fields of a record that a format may be unable to hold, as loss reports name them.
 TURN_FIELDS = ("reasoning", "tool_calls", "tool_call_id", "name", "loss", "spans", "parts", "extra")
-CANDIDATE_FIELDS = ("scores", "rank", "label", "labels", "model", "finish_reason", "extra")
+CANDIDATE_FIELDS = ("scores", "rank", "label", "labels", "model", "finish_reason", "extra", "sample", "seed", "round", "tokens")
 PLAIN_TURNS = frozenset[str]()
 ALL_TURNS = frozenset(f"messages.{name}" for name in TURN_FIELDS)
 
