@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+KEPT = ".kept"  # in a run's folder; `curate gc` leaves it alone
 
 
 class WorkContext:
     """One per worker process and stage. Caches the word split of the current batch, so that steps share it."""
 
-    def __init__(self, seed: int = 0, models: Mapping[str, str] | None = None) -> None:
+    def __init__(self, seed: int = 0, models: Mapping[str, str] | None = None, run: str | None = None) -> None:
+        """run: the run's folder; None where a step is called without one, from Python."""
         self.seed = seed
+        self.on_say: Callable[[float, str], None] | None = None
         self._models = dict(models or {})
+        self._run = run
         self.bound: dict[str, Any] = {}  # what steps returned when the worker bound them, by place in the job
         self._words: dict[str, tuple[tuple[int, int, int], pa.Array, Any]] = {}
 
@@ -33,3 +40,14 @@ class WorkContext:
     def model(self, name: str) -> str | None:
         """Folder of the model node of that name, or None."""
         return self._models.get(name)
+
+    def kept(self, name: str) -> Path:
+        """Folder of the run that outlives its stages; without a run a new temporary one, which stays."""
+        if self._run is None:
+            self._run = tempfile.mkdtemp(prefix="curate-")
+        return Path(self._run, KEPT, name)
+
+    def say(self, share: float, text: str) -> None:
+        """Pass on what a task says of itself."""
+        if self.on_say is not None:
+            self.on_say(share, text)

@@ -226,6 +226,8 @@ def _records_job(stage: Stage, plan: Plan, done: dict[str, Done]) -> Job:
         "partitions": _partitions(phase, size),
         "tasks": tasks,
     }
+    if stage.models:
+        content["models"] = {name: node_input(plan, name, done).folder for name, _ in stage.models}
     return Job(stage, key, content, (size // tasks,) * tasks)
 
 

@@ -160,6 +160,7 @@ class _Chain:
     def corpus(self, step: CorpusStep, label: str) -> None:
         """Expand a corpus step into its phases."""
         phases = step.phases()
+        models = tuple((m, self.final[m]) for m in step.models() if m in self.recipe.nodes)
         sent: dict[str, str] = {}
         last = ""
         for at, phase in enumerate(phases):
@@ -171,7 +172,8 @@ class _Chain:
                 sides = tuple((name, sent[name]) for name in phase.reads)
                 last = self.documents(f"{label}.{phase.name}", emit=(step, phase), sides=sides).label
             else:
-                stage = Stage(f"{label}.{phase.name}", self.node.name, "records", (last,), phase=(step, phase))
+                inputs = (last, *(made for _, made in models))
+                stage = Stage(f"{label}.{phase.name}", self.node.name, "records", inputs, phase=(step, phase), models=models)
                 self.stages.append(stage)
                 last = stage.label
             sent[phase.name] = last

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from curate import __version__
+from curate import distributions
 from curate.contamination import merged_evidence
 from curate.done import Done
 from curate.errors import DataError, RecipeError
@@ -38,8 +39,8 @@ class Display(Protocol):
         """A stage begins. weights: input bytes of each task; waiting: tasks that have no receipt."""
         ...
 
-    def advance(self, task: int, rows: int, size: int) -> None:
-        """Documents and bytes done; `task` ended, or -1."""
+    def advance(self, task: int, rows: int, size: int, said: str = "", share: float = 0.0) -> None:
+        """Documents and bytes done; `task` ended, or -1. said: what a task tells of itself, `share` of it being done."""
         ...
 
     def stage_done(self, label: str) -> None:
@@ -56,7 +57,7 @@ class Silent:
     def stage(self, label: str, steps: Sequence[str], weights: Sequence[int], waiting: Sequence[int]) -> None:
         pass
 
-    def advance(self, task: int, rows: int, size: int) -> None:
+    def advance(self, task: int, rows: int, size: int, said: str = "", share: float = 0.0) -> None:
         pass
 
     def stage_done(self, label: str) -> None:
@@ -125,7 +126,9 @@ def _run_stage(job: Job, store: Store, executor: Executor, display: Display, out
     folder = store.open_stage(job.label, job.key, job.content)
     waiting = [index for index in range(len(job.weights)) if folder.receipt(index) is None]
     display.stage(job.label, job.stage.step_names(), job.weights, waiting)
-    executor.run(str(folder.job), waiting, display.advance, whole_machine=job.stage.kind == "node")
+    phase = job.stage.phase
+    wide = job.stage.kind == "node" or (phase is not None and phase[1].whole_machine)
+    executor.run(str(folder.job), waiting, display.advance, whole_machine=wide)
     display.stage_done(job.label)
     outcome.tasks_run += len(waiting)
     outcome.tasks_reused += len(job.weights) - len(waiting)
@@ -201,6 +204,9 @@ def _publish(plan: Plan, name: str, done: dict[str, Done], store: Store) -> None
     evidence = merged_evidence(stages)
     if evidence:
         notes["contamination.jsonl"] = evidence
+    spread = distributions.merged(stages) if stages else b""
+    if spread:
+        notes[distributions.NAME] = spread
     publish(store, name, done[plan.final[name]], stages, notes)
 
 

@@ -20,8 +20,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class Measured(NamedTuple):
+    """The number behind one drop reason, for the distributions that `curate report` draws."""
+
+    reason: str
+    numbers: npt.NDArray[np.float64]  # f64[n]; NaN for documents that have none or were dropped by an earlier reason
+    at_least: float | None  # what survives; None: no bound on this side
+    at_most: float | None
 
 
 class Verdict(NamedTuple):
@@ -31,6 +42,7 @@ class Verdict(NamedTuple):
     reason: pa.StringArray  # n, "namespace.slug" where dropped, null where kept
     value: pa.DoubleArray | None = None  # n, the number that crossed the bound; null where there is none
     partner: pa.StringArray | None = None  # n, id of the kept document that replaces this one (dedup)
+    measured: Sequence[Measured] = ()  # of all n rows, kept ones too; in the order in which the reasons are tested
 
 
 class Outcome(NamedTuple):
@@ -93,6 +105,24 @@ class Context(Protocol):
         """Folder of the recipe's model node of that name, or None where there is no such node."""
         ...
 
+    def kept(self, name: str) -> Path:
+        """Folder of the run that outlives its stages, for what is dear to make again (answers of a model). Made by whoever writes to it."""
+        ...
+
+    def say(self, share: float, text: str) -> None:
+        """Tell what goes on in a task that is no stream of documents. share: of it done, in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What will reach a step, as far as it is known before a run."""
+
+    rows: int
+    bytes: int  # of text or of input files, UTF-8
+    exact: bool  # False: estimated from the first documents of the input
+    kept: Path | None = None  # parent of `Context.kept`
+
 
 class Step(BaseModel):
     """Base of all steps. Fields are the recipe's keys; class variables are what the engine needs to know."""
@@ -139,6 +169,10 @@ class Step(BaseModel):
         """Names that may be model nodes of the recipe (a tokenizer, a classifier)."""
         return ()
 
+    def forecast(self, incoming: Incoming, seed: int) -> list[str]:
+        """Lines for `curate plan`: what the step will cost in more than time."""
+        return []
+
     def bind(self, ctx: Context) -> BatchFn:
         """Load models and tables, once per process, and return the batch function."""
         raise NotImplementedError
@@ -167,6 +201,7 @@ class Phase:
     reads: tuple[str, ...] = ()
     columns: frozenset[str] = field(default_factory=lambda: frozenset({"text"}))  # what a documents phase needs
     note: str = ""  # what `curate plan` says beside it
+    whole_machine: bool = False  # over everything: its one task may use all cores (a model that runs in it)
 
 
 DocumentsFn = Callable[[pa.RecordBatch, Mapping[str, pa.Table]], pa.Table]

@@ -46,8 +46,8 @@ class Bars:
         self._task = self._progress.add_task(label, total=max(1, self._meter.total), what="")
         self._refresh()
 
-    def advance(self, task: int, rows: int, size: int) -> None:
-        self._meter.advance(task, rows, size)
+    def advance(self, task: int, rows: int, size: int, said: str = "", share: float = 0.0) -> None:
+        self._meter.advance(task, rows, size, said, share)
         self._refresh()
 
     def stage_done(self, label: str) -> None:
@@ -79,8 +79,8 @@ class Plain:
     def stage(self, label: str, steps: Sequence[str], weights: Sequence[int], waiting: Sequence[int]) -> None:
         self._meter, self._label, self._last = Meter(weights, waiting), label, time.monotonic()
 
-    def advance(self, task: int, rows: int, size: int) -> None:
-        self._meter.advance(task, rows, size)
+    def advance(self, task: int, rows: int, size: int, said: str = "", share: float = 0.0) -> None:
+        self._meter.advance(task, rows, size, said, share)
         if time.monotonic() - self._last > PLAIN_EVERY_S:
             self._last = time.monotonic()
             self._say(f"{self._label}: {100 * self._meter.done / max(1, self._meter.total):.0f} %, {self._meter.rate()}")
@@ -110,20 +110,27 @@ class Meter:
         self._weights = [max(1, w) for w in weights]
         self.total = sum(self._weights)
         left = set(waiting)
-        self.done = sum(w for i, w in enumerate(self._weights) if i not in left)
+        self.done: float = sum(w for i, w in enumerate(self._weights) if i not in left)
         self._rows = self._bytes = 0
+        self._said = ""
         self._tasks, self._ended = len(weights), len(weights) - len(left)
         self._started = time.monotonic()
 
-    def advance(self, task: int, rows: int, size: int) -> None:
+    def advance(self, task: int, rows: int, size: int, said: str = "", share: float = 0.0) -> None:
         self._rows += rows
         self._bytes += size
+        if said:
+            self._said = said
+            if len(self._weights) == 1:
+                self.done = share * self.total
         if task >= 0:
-            self.done += self._weights[task]
+            self.done = self.done + self._weights[task] if len(self._weights) > 1 else self.total
             self._ended += 1
 
     def rate(self) -> str:
-        """'3/12 tasks, 40,211 documents, 61.0 MB, 12.1 MB/s'"""
+        """'3/12 tasks, 40,211 documents, 61.0 MB, 12.1 MB/s', or what the task says of itself."""
+        if self._said:
+            return self._said
         spent = max(1e-3, time.monotonic() - self._started)
         words = [f"{self._ended}/{self._tasks} tasks"]
         if self._rows:

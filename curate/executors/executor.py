@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
-Progress = Callable[[int, int, int], None]  # task that ended (-1: none did), documents and bytes done since the last call
+
+class Progress(Protocol):
+    """Takes the task that ended (-1: none did), documents and bytes done since the last call; what a task says of itself and the share it has done."""
+
+    def __call__(self, task: int, rows: int, size: int, said: str = "", share: float = 0.0) -> None: ...
 
 
 class Executor(Protocol):

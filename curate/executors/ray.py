@@ -29,7 +29,7 @@ def _execute(job_path: str, index: int) -> tuple[str, ...] | tuple[str, int, int
 
     pa.set_cpu_count(1)
     try:
-        receipt = execute(job_path, index, lambda rows, size: None)
+        receipt = execute(job_path, index, lambda rows, size, said="", share=0.0: None)
     except errors.CurateError as error:
         return ("error", type(error).__name__, str(error))
     except Exception:  # noqa: BLE001  travels back as text

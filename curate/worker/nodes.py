@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from curate.context import WorkContext
 from curate.node import Node, NodeInput
 
 
-def run_node(job: dict[str, Any], run: Path, scratch: Path, ctx: WorkContext, report: Callable[[int, int], None]) -> dict[str, Any]:
+def run_node(job: dict[str, Any], run: Path, scratch: Path, ctx: WorkContext) -> dict[str, Any]:
     """Do the task and return its receipt (without files). Paths in the job are relative to the run folder."""
     node: Node = registry.load("nodes", job["node_kind"])(**job["settings"])
     inputs = {}
@@ -20,7 +19,7 @@ def run_node(job: dict[str, Any], run: Path, scratch: Path, ctx: WorkContext, re
         parts = tuple(str(run / part) for part in entry["parts"])
         inputs[name] = NodeInput(**{**entry, "parts": parts, "folder": str(run / entry["folder"])})
     started = time.perf_counter()
-    result = node.run(inputs, scratch, ctx, lambda share, what: report(0, 0))
+    result = node.run(inputs, scratch, ctx, ctx.say)
     return {
         "result": {"rows_out": result.rows_out, "tokens": result.tokens, "info": dict(result.info)},
         "seconds": {node.kind: time.perf_counter() - started},

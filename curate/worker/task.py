@@ -6,17 +6,20 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from curate.context import WorkContext
 from curate.errors import StoreError
 from curate.fingerprint import file_checksum
 from curate.store import StageFolder
 
-Report = Callable[[int, int], None]  # documents and bytes done since the last call
+
+class Report(Protocol):
+    """Takes what a task has done since the last call: documents and bytes; or what it says of itself, with the share that is done."""
+
+    def __call__(self, rows: int, size: int, said: str = "", share: float = 0.0) -> None: ...
 
 
 @lru_cache(maxsize=2)
@@ -58,6 +61,7 @@ def execute(job_path: str, index: int, report: Report) -> dict[str, Any]:
 
 def _work(job: dict[str, Any], folder: StageFolder, index: int, scratch: Path, report: Report) -> dict[str, Any]:
     ctx = _context(str(folder.job))
+    ctx.on_say = lambda share, text: report(0, 0, text, share)
     if job["kind"] == "documents":
         from curate.worker.documents import run_documents
 
@@ -68,7 +72,7 @@ def _work(job: dict[str, Any], folder: StageFolder, index: int, scratch: Path, r
         return run_records(job, folder.path.parent, index, scratch, ctx)
     from curate.worker.nodes import run_node
 
-    return run_node(job, folder.path.parents[1], scratch, ctx, report)
+    return run_node(job, folder.path.parents[1], scratch, ctx)
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +80,7 @@ def _context(job_path: str) -> WorkContext:
     """One context for all tasks of a stage that this process does."""
     job = load_job(job_path)
     run = Path(job_path).parents[2]
-    return WorkContext(seed=job["seed"], models={name: str(run / where) for name, where in job.get("models", {}).items()})
+    return WorkContext(job["seed"], {name: str(run / where) for name, where in job.get("models", {}).items()}, str(run))
 
 
 def _describe_files(scratch: Path) -> list[dict[str, Any]]:
