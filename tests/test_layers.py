@@ -97,6 +97,27 @@ def test_imports_run_one_way(path: Path) -> None:
         assert not wrong, f"{here} must not import {sorted(wrong)}"
 
 
+def module_level(path: Path) -> set[str]:
+    """Packages that a file imports when it is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    names = [a.name for n in found if isinstance(n, ast.Import) for a in n.names] + [
+        n.module or "" for n in found if isinstance(n, ast.ImportFrom)
+    ]
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("name", ["__init__", "command", "cost", "launch", "node", "pretrain", "shapes", "spec"])
+def test_settings_of_training_need_no_torch(name: str) -> None:
+    """`curate validate` and `curate plan` import node kinds, and torch takes seconds."""
+    assert not {"torch", "transformers", "numpy", "pyarrow"} & module_level(ROOT / "train" / f"{name}.py")
+
+
+def test_only_train_imports_torch_at_module_level() -> None:
+    for path in (ROOT / "formats").rglob("*.py"):
+        assert not {"torch", "transformers"} & module_level(path), path
+
+
 def test_public_names() -> None:
     assert sorted(curate.__all__) == [
         "CurateError", "DataError", "RecipeError", "Result", "RunError", "StepError", "load_recipe", "read_dataset", "run", "steps",

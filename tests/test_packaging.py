@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-PACKAGES = sorted({p.parent.relative_to(ROOT) for top in ("curate", "formats") for p in (ROOT / top).rglob("__init__.py")})
+PACKAGES = sorted({p.parent.relative_to(ROOT) for top in ("curate", "formats", "train") for p in (ROOT / top).rglob("__init__.py")})
 
 
 def test_every_package_is_listed() -> None:

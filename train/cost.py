@@ -1,0 +1,126 @@
+"""What a training run costs before it starts: parameters, FLOPs, memory, time, money, and the tokens a scaling law would choose.
+
+Formulas, printed with every figure:
+
+    6ND          6 * matmul parameters (without the input embedding) per token, forward and backward
+    exact        6 * N_matmul + 12 * layers * heads * head_dim * S, attention over whole sequences of S tokens (as PaLM, 2022,
+                 appendix B, torchtitan and nanochat count); half of the attention term where attention is causal
+    MFU          FLOPs a token * tokens/s / the GPU's dense bf16 rate on its datasheet
+    memory       16 bytes a parameter (float32 weights, gradients, two moments) + activations of one micro-batch
+    tokens       20 a parameter (Hoffmann et al., 2022, table 3, approach 1 and 2)
+
+Needs no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from train.shapes import Shape, padded_vocabulary
+
+if TYPE_CHECKING:
+    from train.pretrain import Pretrain
+
+TOKENS_PER_PARAMETER = 20
+STATE_BYTES = 16
+ASSUMED_MFU = 0.4
+ASSUMED_VOCABULARY = 32_000
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as it is sold."""
+
+    name: str
+    bf16: float  # dense FLOP/s on the datasheet
+    memory_gb: float
+    dollars_per_hour: float  # a usual price on demand in 2025 and 2026; prices differ by a factor of two
+
+
+GPUS = {
+    "a100": Gpu("A100 80 GB", 312e12, 80, 1.8),
+    "h100": Gpu("H100 SXM", 989e12, 80, 3.0),
+    "h200": Gpu("H200 SXM", 989e12, 141, 3.8),
+    "b200": Gpu("B200 SXM", 2250e12, 180, 6.0),
+    "l40s": Gpu("L40S", 362e12, 48, 1.1),
+    "4090": Gpu("RTX 4090", 165e12, 24, 0.45),
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers of weights."""
+
+    total: int
+    matmul: int  # without the input embedding, with the head also where it is tied
+
+
+def parameters(shape: Shape, vocab_size: int) -> Parameters:
+    """Weights of a Llama with this shape; vocab_size is padded as the model's is."""
+    rows = padded_vocabulary(vocab_size)
+    attention = shape.width * shape.head_dim * (2 * shape.heads + 2 * shape.kv_heads)
+    layer = attention + 3 * shape.width * shape.ffn
+    norms = shape.width * (2 * shape.layers + 1)
+    embedding = rows * shape.width
+    return Parameters(shape.layers * layer + norms + embedding * (1 if shape.tied else 2), shape.layers * layer + embedding)
+
+
+def attention_flops(layers: int, heads: int, head_dim: int, context: float) -> float:
+    """FLOPs of attention per token, forward and backward, over whole sequences of `context` tokens."""
+    return 12.0 * layers * heads * head_dim * context
+
+
+def flops_per_token(shape: Shape, vocab_size: int, context: int) -> float:
+    """Exact FLOPs per token, forward and backward, attention over whole sequences."""
+    return 6.0 * parameters(shape, vocab_size).matmul + attention_flops(shape.layers, shape.heads, shape.head_dim, context)
+
+
+def activation_bytes(shape: Shape, vocab_size: int, tokens: int, checkpointing: bool) -> float:
+    """Bytes of activations that `tokens` tokens in flight need, in bf16: the loss is computed in chunks.
+
+    About 34 * width + 8 * ffn bytes a token and layer without checkpointing (Korthikanti et al., 2022, equation 2, without
+    attention scores and dropout masks), 2 * width with it, plus one layer's worth.
+    """
+    layer = 34.0 * shape.width + 8.0 * shape.ffn
+    kept = shape.layers * 2.0 * shape.width + layer if checkpointing else shape.layers * layer
+    return tokens * kept + 4.0 * min(tokens, 4096) * padded_vocabulary(vocab_size)
+
+
+def forecast_lines(node: Pretrain, data_tokens: int, exact: bool) -> list[str]:
+    """Lines for `curate plan`."""
+    mark = "" if exact else "~"
+    tokens = min(node.tokens or data_tokens, data_tokens) if data_tokens else node.tokens or 0
+    if node.model is None:
+        return [f"goes on from {node.init} over {mark}{tokens:,} tokens; its size is known when it is there"]
+    shape, vocabulary = node.model.shape(), ASSUMED_VOCABULARY
+    context = node.model.context or 2048
+    found = parameters(shape, vocabulary)
+    each = flops_per_token(shape, vocabulary, context)
+    total = each * tokens
+    wanted = TOKENS_PER_PARAMETER * found.total
+    in_flight = node.micro_batch_tokens or 32_768
+    memory = STATE_BYTES * found.total + activation_bytes(shape, vocabulary, in_flight, node.activation_checkpointing)
+    lines = [
+        f"{found.total:,} parameters ({found.matmul:,} in matrix products), with a vocabulary of about {vocabulary:,}",
+        f"{mark}{tokens:,} tokens: 6ND {6.0 * found.matmul * tokens:.2e} FLOP, with attention over {context:,} tokens {total:.2e}",
+        f"about {memory / 1e9:,.1f} GB on a GPU: {STATE_BYTES} bytes a parameter, activations of {in_flight:,} tokens",
+    ]
+    for gpu in (GPUS["h200"], GPUS["h100"], GPUS["a100"]):
+        hours = total / (gpu.bf16 * ASSUMED_MFU) / 3600
+        lines.append(
+            f"{gpu.name}: {duration(hours * 3600)}, ${hours * gpu.dollars_per_hour:,.2f} "
+            f"(at {ASSUMED_MFU:.0%} of {gpu.bf16 / 1e12:,.0f} TFLOP/s and ${gpu.dollars_per_hour}/h)"
+        )
+    lines.append(
+        f"a scaling law (Hoffmann et al., 2022: {TOKENS_PER_PARAMETER} tokens a parameter) would choose {wanted:,} tokens: {mark}{tokens / wanted:.2f} of it are here"
+    )
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """'38 s', '12.4 min', '7.3 h', '5.1 days'"""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.{0 if size == 1 else 1}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"

@@ -1,0 +1,66 @@
+"""Settings that name what a model starts from. Need no torch."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from train.shapes import PRESETS, Shape, preset
+
+HUB = "hub:"
+NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+HUB_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(@[A-Za-z0-9_./-]+)?", re.ASCII)
+
+
+class ModelSpec(BaseModel):
+    """The shape of a new model: a preset, perhaps with some of its numbers changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    preset: str = Field(description=f"one of {', '.join(PRESETS)}")
+    layers: int | None = Field(default=None, ge=1, le=1000, description="decoder layers, in place of the preset's")
+    width: int | None = Field(default=None, ge=8, le=65_536, description="hidden size")
+    heads: int | None = Field(default=None, ge=1, le=1024, description="attention heads; width must be a multiple")
+    kv_heads: int | None = Field(default=None, ge=1, le=1024, description="heads of keys and values; heads must be a multiple")
+    ffn: int | None = Field(default=None, ge=8, le=1 << 20, description="inner size of the feed-forward layer")
+    tied: bool | None = Field(default=None, description="the head's weights are the embedding's")
+    context: int | None = Field(default=None, ge=2, le=1 << 22, description="longest sequence; that of the data where it is not set")
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSpec:
+        shape = self.shape()
+        if shape.width % shape.heads or shape.head_dim % 2:
+            raise ValueError(f"width ({shape.width}) must be an even multiple of heads ({shape.heads})")
+        if shape.heads % shape.kv_heads:
+            raise ValueError(f"heads ({shape.heads}) must be a multiple of kv_heads ({shape.kv_heads})")
+        return self
+
+    def shape(self) -> Shape:
+        """The preset with the changes."""
+        given = {k: v for k, v in self.model_dump().items() if v is not None and k not in ("preset", "context")}
+        if "heads" in given and "kv_heads" not in given:
+            given["kv_heads"] = given["heads"]
+        return Shape(**{**vars(preset(self.preset)), **given})
+
+
+@dataclass(frozen=True)
+class Initial:
+    """What a model starts from: exactly one of these."""
+
+    spec: ModelSpec | None = None  # fresh weights
+    folder: str | None = None  # a folder that transformers can load
+    hub: str | None = None  # a name on the Hugging Face hub, perhaps with @revision
+
+
+def kind_of_init(value: str) -> Literal["node", "folder", "hub"]:
+    """What an `init:` means: a path once it is resolved, `org/name` or `hub:name` on the hub, else a node of the recipe."""
+    if value.startswith(HUB):
+        return "hub"
+    if os.path.isabs(value) or value.startswith((".", "~")) or Path(value).is_dir():
+        return "folder"
+    return "hub" if HUB_NAME.fullmatch(value) else "node"
