@@ -277,7 +277,7 @@ class Kto(Adapter):
         return finish(Record(prompt, [Candidate(answer, label=label)], tools, plain=plain, meta=with_notes("kto", kept)), row)
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
-        labelled = _labelled(record)
+        labelled = labelled_candidates(record)
         if len(labelled) > 1:
             lost.add("candidates")
         rows = [self._row(record, c, label, lost) for c, label in labelled]
@@ -318,7 +318,7 @@ def _prompt_value(value: Any, key: str, role: str, roles: Any) -> list[Message]:
     raise Unreadable("wrong_type", f"field {key!r} is {kind(value)}, expected text or a list of turns")
 
 
-def _labelled(record: Record) -> list[tuple[Candidate, bool]]:
+def labelled_candidates(record: Record) -> list[tuple[Candidate, bool]]:
     """Candidates with their labels; a pair by rank counts as one good and one bad answer. A genuinely empty answer keeps its label."""
     if record.candidates and all(c.label is not None for c in record.candidates):
         return [(c, bool(c.label)) for c in record.candidates]
