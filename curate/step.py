@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -51,12 +52,15 @@ class Outcome(NamedTuple):
     counts: whole numbers of this batch's documents, by source and then by a name of the step's own: `{"web": {"email": 3}}`.
     The ledger sums them; they stand in receipts and in the manifest's funnel beside the step. `counted` makes them.
     evidence: rows of `contamination.jsonl`, each with `item`; the ledger keeps the first few of an item in a task.
+    unreadable: rows of the batch that the step could not process, with what is wrong ("timeout: ..."): they are quarantined
+    like rows that a reader can't read, count for `max_quarantine`, and go no further. A verdict on them is not looked at.
     """
 
     batch: pa.RecordBatch
     verdict: Verdict | None = None
     counts: Mapping[str, Mapping[str, int]] | None = None
     evidence: Sequence[Mapping[str, Any]] = ()
+    unreadable: Mapping[int, str] = MappingProxyType({})
 
 
 def counted(sources: pa.Array, names: Sequence[str], figures: Iterable[tuple[int, int]]) -> dict[str, dict[str, int]]:

@@ -49,6 +49,7 @@ ALLOWED = {
         "tokens",
         "apply",
         "context",
+        "distributions",
         "errors",
         "exchange",
         "figures",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curate.step import Verdict
+from curate.step import Measured, Verdict
 
 F64 = npt.NDArray[np.float64]
 
@@ -34,13 +34,17 @@ def judge(bounds: Sequence[Bound], n: int) -> Verdict:
     keep = np.ones(n, bool)
     which = np.zeros(n, np.int64)
     value = np.zeros(n)
+    measured = []
     for k, bound in enumerate(bounds):
+        if bound.at_least is not None or bound.at_most is not None:
+            measured.append(Measured(bound.reason, np.where(keep, bound.numbers, np.nan), bound.at_least, bound.at_most))
         new = bound.crossed() & keep
         keep &= ~new
         which[new] = k
         value[new] = bound.numbers[new]
     reasons = pa.array([bound.reason for bound in bounds] or [""], pa.string())
-    return Verdict(pa.array(keep), reasons.take(pa.array(which, mask=keep)), pa.array(value, mask=keep | np.isnan(value)))
+    which_reason = reasons.take(pa.array(which, mask=keep))
+    return Verdict(pa.array(keep), which_reason, pa.array(value, mask=keep | np.isnan(value)), measured=measured)
 
 
 def ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> F64:

@@ -14,7 +14,7 @@ from pydantic import Field
 from curate.kernels.strings import from_buffers, views
 from curate.kernels.words import WordSplit, split_words
 from curate.schema import with_columns
-from curate.step import BatchFn, Context, Outcome, Step, Verdict
+from curate.step import BatchFn, Context, Measured, Outcome, Step, Verdict
 
 _REASONS = ("c4.too_long", "c4.lorem_ipsum", "c4.curly_bracket", "c4.too_few_sentences")  # by PAGE_... of the kernel
 _SENTENCES = 2  # index of min_sentences among the bounds
@@ -120,7 +120,9 @@ class C4(Step):
             if by_spacy and few.any():
                 new = pc.if_else(pa.array(few), text, new)  # a dropped page keeps its text
             rewritten = with_columns(batch, {"text": new})
-            return Outcome(rewritten, Verdict(pa.array(keep), reason, value))
+            counted = np.where(keep | few, counts[:, kernel.SENTENCES], np.nan)
+            measured = [] if least is None else [Measured("c4.too_few_sentences", counted, least, None)]
+            return Outcome(rewritten, Verdict(pa.array(keep), reason, value, measured=measured))
 
         return run
 

@@ -17,7 +17,7 @@ from curate.kernels.strings import views
 from curate.languages import load as load_settings
 from curate.registry import nearest
 from curate.schema import with_columns
-from curate.step import Asset, BatchFn, Context, Outcome, Step, Verdict
+from curate.step import Asset, BatchFn, Context, Measured, Outcome, Step, Verdict
 from curate.steps.fasttext_file import load
 from curate.steps.language_parts import DEFAULT, Found, bounds, by_pieces, ranked
 
@@ -170,6 +170,7 @@ class Language(Step):
         names = codes.to_pylist()
         kept, lowest = self._rules(names)
         bound = lowest if self._has_bound else lowest * 0 - 1
+        one_bound = self.keep is not None and isinstance(self.min_score, (int, float))  # not one for each language
 
         def run(batch: pa.RecordBatch) -> Outcome:
             found, more = self._find(identifier, codes, batch.column("text"), lowest)
@@ -181,7 +182,10 @@ class Language(Step):
             keep, reason = pa.array(good), pa.array(reasons, pa.string(), mask=good)
             if self.mode == "annotate":
                 return Outcome(with_columns(batch, {"language_keep": keep, "language_reason": reason}))
-            return Outcome(batch, Verdict(keep, reason, pa.array(found.score, mask=good))) if self._decides else Outcome(batch)
+            if not self._decides:
+                return Outcome(batch)
+            measured = [Measured("language.low_score", np.where(listed, found.score, np.nan), self.min_score, None)] if one_bound else []
+            return Outcome(batch, Verdict(keep, reason, pa.array(found.score, mask=good), measured=measured))
 
         return run
 

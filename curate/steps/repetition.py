@@ -13,7 +13,7 @@ from pydantic import Field
 from curate.kernels.strings import views
 from curate.kernels.words import WordSplit
 from curate.schema import with_columns
-from curate.step import BatchFn, Context, Outcome, Step, Verdict
+from curate.step import BatchFn, Context, Measured, Outcome, Step, Verdict
 
 # One row a share, in the order in which they are tested: drop reason, column, setting.
 _SHARES = (
@@ -161,4 +161,10 @@ def _judge(shares: Shares, bounds: Shares, empty: Flags) -> Verdict:
     names = pa.array([*(f"gopher_repetition.{reason}" for reason, _, _ in _SHARES), _EMPTY])
     reason = names.take(pa.array(np.where(empty, len(_SHARES), first), mask=keep))
     value = pa.array(np.take_along_axis(shares, first[:, None], axis=1)[:, 0], mask=keep | empty)
-    return Verdict(pa.array(keep), reason, value)
+    tested = np.where(empty, -1, np.where(keep, len(_SHARES), first))  # the last share that was looked at
+    measured = [
+        Measured(f"gopher_repetition.{reason}", np.where(tested >= k, shares[:, k], np.nan), None, float(bounds[k]))
+        for k, (reason, _, _) in enumerate(_SHARES)
+        if np.isfinite(bounds[k])
+    ]
+    return Verdict(pa.array(keep), reason, value, measured=measured)

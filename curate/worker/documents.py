@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 
 from curate import registry
@@ -20,7 +21,7 @@ from curate.exchange import ExchangeWriter
 from curate.figures import add, figures_of
 from curate.io.reader import Unreadable
 from curate.schema import ROW, ROW_TASK_SHIFT, concat
-from curate.step import CorpusStep, DocumentsFn, Outcome, Step
+from curate.step import CorpusStep, DocumentsFn, Outcome, Step, Verdict
 from curate.store import StageFolder
 from curate.worker.clock import Clock
 from curate.worker.ledger import Ledger, text_bytes
@@ -57,6 +58,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
         sink = open_sink(job, index, scratch, schema) if job["sink"] else None
     for number, rows in enumerate(clock.over("read", read_source(job, stages, index))):
         ledger.quarantine(rows.unreadable)
+        ledger.skip(rows.skipped)
         ledger.came_in(rows.batch)
         pieces = []
         for start, stop, deaths in marks.slices(number, len(rows.batch)):
@@ -66,6 +68,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
                 with clock("emit"):
                     emit(piece)
             pieces.append(piece)
+        ledger.quarantine(chain.take_unreadable(rows.path), counted=True)
         for row in marks.poisoned(number):
             ledger.quarantine([_poison(job, rows.batch, rows.path, row)], counted=True)
         with clock("ledger"):
@@ -77,7 +80,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
             with clock("write"):
                 sink.write(done)
         report(len(rows.batch), text_bytes(rows.batch))
-    receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True)}
+    receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True), "distributions": ledger.distributions.record()}
     if emit is not None:
         with clock("emit"):
             receipt |= {"records": emit.close(), "figures": emit.figures}
@@ -92,20 +95,46 @@ class Chain:
 
     def __init__(self, names: list[str], functions: list[StageFn], ledger: Ledger) -> None:
         self._names, self._functions, self._ledger = names, functions, ledger
+        self._unreadable: list[tuple[int, Unreadable]] = []
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         for position, function in enumerate(self._functions):
             started = time.perf_counter()
             outcome = self._call(position, function, batch)
+            outcome = self._without_unreadable(position, batch, outcome)
             batch = outcome.batch
+            self._ledger.distributions.looked_at(position, batch)
             if outcome.counts:
                 self._ledger.count(position, outcome.counts)
             if outcome.evidence:
                 self._ledger.evidence(position, outcome.evidence)
             if outcome.verdict is not None:
+                self._ledger.distributions.measured(position, outcome.verdict.measured)
                 batch = self._ledger.drop(position, batch, outcome.verdict)
             self._ledger.passed(position, batch, time.perf_counter() - started)
         return batch
+
+    def _without_unreadable(self, position: int, before: pa.RecordBatch, outcome: Outcome) -> Outcome:
+        """Take out the rows that the step could not process, and remember them for the quarantine."""
+        if not outcome.unreadable:
+            return outcome
+        keep = np.ones(len(before), bool)
+        keep[list(outcome.unreadable)] = False
+        for row, error in outcome.unreadable.items():
+            document = before.slice(row, 1)
+            number = document.column(ROW)[0].as_py()
+            message = f"{error} (step {self._names[position]}, document {document.column('id')[0].as_py()!r})"
+            self._unreadable.append((number, Unreadable("", number & ((1 << ROW_TASK_SHIFT) - 1), message, _text_head(document))))
+        mask = pa.array(keep)
+        verdict = outcome.verdict
+        if verdict is not None:
+            verdict = Verdict(*(v.filter(mask) if v is not None else None for v in verdict))
+        return outcome._replace(batch=outcome.batch.filter(mask), verdict=verdict, unreadable={})
+
+    def take_unreadable(self, path: str) -> list[Unreadable]:
+        """What the steps could not process since the last call, in the order of the rows. path: where the batch came from."""
+        rows, self._unreadable = sorted(self._unreadable, key=lambda entry: entry[0]), []
+        return [row._replace(path=path) for _, row in rows]
 
     def schema_after(self, empty: pa.RecordBatch) -> pa.Schema:
         """Columns after all steps, learnt from a batch without rows."""
@@ -190,10 +219,15 @@ def _apply_delivery(step: CorpusStep, delivery: Delivery) -> StageFn:
 def _poison(job: dict[str, Any], batch: pa.RecordBatch, path: str, row: int) -> Unreadable:
     ordinal = batch.column(ROW)[row].as_py() & ((1 << ROW_TASK_SHIFT) - 1)
     identity = batch.column("id")[row].as_py()
-    text = (batch.column("text")[row].as_py() or "") if "text" in batch.schema.names else ""
     steps = ", ".join(s["name"] for s in [*(d["step"] for d in job["deliveries"]), *job["steps"]])
     error = f"killed its worker process: document {identity!r}, row {ordinal} of its task; steps of this stage: {steps}"
-    return Unreadable(path, ordinal, error, text.encode()[:4096])
+    return Unreadable(path, ordinal, error, _text_head(batch.slice(row, 1)))
+
+
+def _text_head(document: pa.RecordBatch) -> bytes:
+    """The first bytes of the text of one document."""
+    text = (document.column("text")[0].as_py() or "") if "text" in document.schema.names else ""
+    return text[:4096].encode()[:4096]
 
 
 def _first_id(batch: pa.RecordBatch) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.distributions import Distributions
 from curate.errors import StepError
 from curate.io.reader import Unreadable
 from curate.schema import DOCUMENT, ROW
@@ -66,23 +67,27 @@ class Ledger:
         self._counts: list[dict[str, Counter[str]]] = [{} for _ in steps]
         self.rows_in = self.bytes_in = self.rows_out = self.bytes_out = self.tokens = 0
         self._quarantined: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._drops: pq.ParquetWriter | None = None
         self._dropped: pq.ParquetWriter | None = None
         self._sampled: Counter[str] = Counter()
         self._quarantine: Any = None
         self._evidence: Any = None
         self._shown: Counter[tuple[int, str]] = Counter()
+        self.distributions = Distributions(steps)
         self._waiting: list[tuple[int, pa.RecordBatch, tuple[pa.Array, ...]]] = []
 
     def came_in(self, batch: pa.RecordBatch) -> None:
         """Count a batch as read."""
         self.rows_in += len(batch)
         self.bytes_in += text_bytes(batch)
+        self.distributions.came_in(batch)
 
     def went_out(self, batch: pa.RecordBatch) -> None:
         """Count what is left of a batch after all steps."""
         self.rows_out += len(batch)
         self.bytes_out += text_bytes(batch)
+        self.distributions.went_out(batch)
         if "n_tokens" in batch.schema.names and len(batch):
             self.tokens += int(pc.sum(batch.column("n_tokens")).as_py() or 0)
 
@@ -172,6 +177,12 @@ class Ledger:
             self._quarantined[row.error.partition(":")[0][:80]] += 1
             self.rows_in += not counted
 
+    def skip(self, counts: Mapping[str, int]) -> None:
+        """Count what the reader passed over, by reason; beyond MAX_SOURCES reasons of a task under OTHERS."""
+        for reason, count in counts.items():
+            known = reason if reason in self._skipped or len(self._skipped) < MAX_SOURCES else OTHERS
+            self._skipped[known] += count
+
     def close(self, sink_rows: bool) -> dict[str, Any]:
         """Close the files, check the balance and return the entry of the receipt."""
         for file in (self._drops, self._dropped, self._quarantine, self._evidence):
@@ -184,7 +195,9 @@ class Ledger:
                 f"The ledger does not balance: {self.rows_in} in, {self.rows_out} out, {dropped} dropped, {quarantined} quarantined. "
                 "A step returned another number of rows than it got."
             )
+        skipped = {"skipped": dict(sorted(self._skipped.items()))} if self._skipped else {}
         return {
+            **skipped,
             "rows_in": self.rows_in,
             "bytes_in": self.bytes_in,
             "created": 0,
