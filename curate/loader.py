@@ -133,6 +133,15 @@ class Mix:
             at += end - start
         return np.unique(np.concatenate(found)).astype(np.int32)
 
+    def documents(self, k: int) -> Iterator[tuple[TokenShard, int, npt.NDArray[np.int64]]]:
+        """(shard, record batch, rows in it) of the documents in window k, in order: one row for each piece that `document_starts` tells apart."""
+        _, source, _, window = (int(column[0]) for column in self.order.places([k]))
+        for shard, number, first, stop in self._spans(source, window):
+            offsets = shard.offsets(number)
+            start, end = first - shard.first[number], stop - shard.first[number]
+            rows = np.arange(np.searchsorted(offsets, start, "right") - 1, np.searchsorted(offsets, end, "left"))
+            yield shard, number, rows[offsets[rows + 1] > offsets[rows]]
+
     def trace(self, k: int) -> list[Piece]:
         """The documents in window k, in order. A document without tokens is in no window."""
         _, source, _, window = (int(column[0]) for column in self.order.places([k]))
