@@ -1,15 +1,14 @@
-"""Text to ids: the narrow door to the fast encoder, with the tokenizers library as its judge and its stand-in.
+"""Text to ids: the narrow door to the fast encoder, with the library that defines the ids as its judge and its stand-in.
 
 gigatoken encodes the Arrow buffers where they lie, at more than ten times the speed. It is used for a tokenizer only if it
 gives the ids of the tokenizers library on some thousand hostile strings (`probe_texts`), and while it runs, about one
-document in 512, chosen by its bytes, is encoded by both; a difference stops the run. This is evidence, not proof: a
+document in 1,024, chosen by its bytes, is encoded by both; a difference stops the run. This is evidence, not proof: a
 difference that neither shows would stay.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,34 +18,38 @@ import pyarrow as pa
 
 from curate.errors import StepError
 from curate.kernels.strings import I64, U8, views
+from curate.tokens.libraries import U32, Fast, Judge, SentencePiece, Tokenizers
 from curate.tokens.probe import probe_texts
 from curate.tokens.vocabulary import Vocabulary, plain_config, without_special
 
-U32 = npt.NDArray[np.uint32]
-CHECK_ONE_IN = 512
+CHECK_ONE_IN = 1024
 
 
 class Encoder:
     """Encodes columns of text with one tokenizer. Never emits a special token, but for the unknown one."""
 
     def __init__(self, vocabulary: Vocabulary, engine: str = "auto", check_one_in: int = CHECK_ONE_IN) -> None:
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # a worker owns one core
-        import tokenizers
-
-        config = plain_config(vocabulary)
-        self._slow = tokenizers.Tokenizer.from_str(json.dumps(config))
-        self._slow.encode_special_tokens = True
-        self._check_ids(vocabulary, config)
         self._forbidden = np.zeros(vocabulary.size, bool)
-        self._forbidden[[number for token, number in vocabulary.special.items() if token not in _unknown_tokens(vocabulary)]] = True
+        self._forbidden[[number for token, number in vocabulary.special.items() if token != vocabulary.unknown]] = True
         self._check_one_in = check_one_in
-        self._fast: Any
-        self._fast, self.refused = self._open_fast(vocabulary, config) if engine == "auto" else (None, "by choice")
+        self._fast: Fast | None = None
+        self._judge: Judge
+        if vocabulary.sentencepiece is not None:
+            self._judge = SentencePiece(vocabulary.sentencepiece, vocabulary.reason)
+            self.refused = vocabulary.reason
+            return
+        config = plain_config(vocabulary)
+        model = json.dumps(config["model"])  # the bulk of it, written once
+        self._judge = Tokenizers(_written(config, model))
+        _check_ids(self._judge, config)
+        self.refused = "by choice"
+        if engine == "auto":
+            self._fast, self.refused = _open_fast(self._judge, vocabulary, _written(without_special(config), model))
 
     @property
     def library(self) -> str:
-        """Which library encodes: "gigatoken" or "tokenizers"."""
-        return "tokenizers" if self._fast is None else "gigatoken"
+        """Which library encodes: "gigatoken", "tokenizers" or "sentencepiece"."""
+        return self._judge.name if self._fast is None else self._fast.name
 
     def encode(self, column: pa.Array) -> tuple[U32, I64]:
         """Return (ids u32[t], offsets i64[n+1], offsets[0] = 0) of n texts; a null is an empty text."""
@@ -54,68 +57,72 @@ class Encoder:
         if len(offsets) == 1:
             return np.zeros(0, np.uint32), np.zeros(1, np.int64)
         if self._fast is None:
-            ids, ends = self._encode_slow(_texts(data, offsets, range(len(offsets) - 1)))
+            ids, ends = self._judge.encode(_texts(data, offsets, range(len(offsets) - 1)))
         else:
-            ids, ends = _encode_fast(self._fast, data, offsets)
-            self._compare(data, offsets, ids, ends)
-        if len(ids) and bool(self._forbidden[ids].any()):
-            row = int(np.searchsorted(ends, np.flatnonzero(self._forbidden[ids])[0], "right")) - 1
-            text = _texts(data, offsets, [row])[0]
-            raise StepError(f"The tokenizer made a special token out of text. Row {row} of the batch begins {text[:200]!r}.")
+            ids, ends = self._fast.encode(data, offsets)
+            self._compare(self._fast, data, offsets, ids, ends)
+        self._refuse_special(data, offsets, ids, ends)
         return ids, ends
 
-    def _encode_slow(self, texts: Sequence[str]) -> tuple[U32, I64]:
-        rows = [np.array(e.ids, np.uint32) for e in self._slow.encode_batch_fast(list(texts), add_special_tokens=False)]
-        ends = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) for row in rows], out=ends[1:])
-        return (np.concatenate(rows) if rows else np.zeros(0, np.uint32)), ends
+    def _refuse_special(self, data: U8, offsets: I64, ids: U32, ends: I64) -> None:
+        if not len(ids):
+            return
+        # Special tokens mostly stand at one end of the vocabulary: the extremes rule them out at the speed of memory.
+        low, high = int(ids.min()), int(ids.max())
+        if high >= len(self._forbidden):
+            raise StepError(f"The tokenizer gave the id {high}; its vocabulary ends at {len(self._forbidden) - 1}.")
+        if not self._forbidden[low : high + 1].any():
+            return
+        found = np.flatnonzero(self._forbidden[ids])
+        if len(found):
+            row = int(np.searchsorted(ends, found[0], "right")) - 1
+            text = _texts(data, offsets, [row])[0]
+            raise StepError(f"The tokenizer made a special token out of text. Row {row} of the batch begins {text[:200]!r}.")
 
-    def _compare(self, data: U8, offsets: I64, ids: U32, ends: I64) -> None:
-        """Encode some of the documents with the tokenizers library too. Raises StepError at a difference."""
-        rows = np.flatnonzero(_drawn(data, offsets, self._check_one_in))
-        for row, text in zip(rows.tolist(), _texts(data, offsets, rows.tolist()), strict=True):
-            expected, _ = self._encode_slow([text])
-            got = ids[ends[row] : ends[row + 1]]
-            if not np.array_equal(expected, got):
+    def _compare(self, fast: Fast, data: U8, offsets: I64, ids: U32, ends: I64) -> None:
+        """Encode some of the documents with the judge too. Raises StepError at a difference."""
+        rows = np.flatnonzero(_drawn(data, offsets, self._check_one_in)).tolist()
+        if not rows:
+            return
+        expected, bounds = self._judge.encode(_texts(data, offsets, rows))
+        for at, row in enumerate(rows):
+            right, got = expected[bounds[at] : bounds[at + 1]], ids[ends[row] : ends[row + 1]]
+            if not np.array_equal(right, got):
                 raise StepError(
-                    f"gigatoken and tokenizers encode this text differently: {_around_difference(self._slow, expected, got)}. "
+                    f"{fast.name} and {self._judge.name} encode this text differently: {_around_difference(self._judge, right, got)}. "
                     "Set engine: tokenizers on this step, and please report the text."
                 )
 
-    def _open_fast(self, vocabulary: Vocabulary, config: dict[str, Any]) -> tuple[Any, str]:
-        """gigatoken's encoder where the probe finds no difference, else None and why."""
-        import gigatoken
 
-        try:
-            fast = gigatoken.Tokenizer.from_json(json.dumps(without_special(config)))
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
-            return None, str(error).partition("\n")[0]
-        added = [t["content"] for t in vocabulary.config.get("added_tokens") or []]
-        texts = probe_texts(vocabulary.special, added)
-        expected, expected_ends = self._encode_slow(texts)
-        got, ends = _encode_fast(fast, *views(pa.array(texts, pa.large_string())))
-        for row in range(len(texts)):
-            if not np.array_equal(expected[expected_ends[row] : expected_ends[row + 1]], got[ends[row] : ends[row + 1]]):
-                return None, f"other ids for {texts[row][:80]!r}"
-        return fast, ""
-
-    def _check_ids(self, vocabulary: Vocabulary, config: dict[str, Any]) -> None:
-        for token in config.get("added_tokens") or []:
-            if self._slow.token_to_id(token["content"]) != token["id"]:
-                raise StepError(
-                    f"The tokenizers library gives the added token {token['content']!r} the id {self._slow.token_to_id(token['content'])}, "
-                    f"tokenizer.json says {token['id']}. Save the tokenizer again with the library and use that file."
-                )
+def _open_fast(judge: Judge, vocabulary: Vocabulary, config_json: str) -> tuple[Fast | None, str]:
+    """gigatoken where the probe finds no difference, else None and why."""
+    try:
+        fast = Fast(config_json)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        return None, str(error).partition("\n")[0]
+    added = [t["content"] for t in vocabulary.config.get("added_tokens") or []]
+    texts = probe_texts(vocabulary.special, added, pieces=vocabulary.spelt())
+    expected, expected_ends = judge.encode(texts)
+    got, ends = fast.encode(*views(pa.array(texts, pa.large_string())))
+    for row in range(len(texts)):
+        if not np.array_equal(expected[expected_ends[row] : expected_ends[row + 1]], got[ends[row] : ends[row + 1]]):
+            return None, f"other ids for {texts[row][:80]!r}"
+    return fast, ""
 
 
-def _encode_fast(fast: Any, data: U8, offsets: I64) -> tuple[U32, I64]:
-    """Encode the texts of (data, offsets) without making Python objects of them."""
-    import awkward as ak
+def _written(config: dict[str, Any], model: str) -> str:
+    """The configuration as JSON, with the model as it is written already."""
+    return json.dumps({k: v for k, v in config.items() if k != "model"})[:-1] + f', "model": {model}}}'
 
-    content = ak.contents.NumpyArray(data, parameters={"__array__": "byte"})
-    texts = ak.contents.ListOffsetArray(ak.index.Index64(offsets), content, parameters={"__array__": "bytestring"})
-    layout = ak.to_packed(fast.encode_batch(ak.Array(texts), parallel=False)).layout
-    return np.asarray(layout.content.data, np.uint32), np.asarray(layout.offsets.data, np.int64)
+
+def _check_ids(judge: Tokenizers, config: dict[str, Any]) -> None:
+    for token in config.get("added_tokens") or []:
+        got = judge.library.token_to_id(token["content"])
+        if got != token["id"]:
+            raise StepError(
+                f"The tokenizers library gives the added token {token['content']!r} the id {got}, "
+                f"tokenizer.json says {token['id']}. Save the tokenizer again with the library and use that file."
+            )
 
 
 def _texts(data: U8, offsets: I64, rows: Sequence[int] | range) -> list[str]:
@@ -135,16 +142,9 @@ def _drawn(data: U8, offsets: I64, one_in: int) -> npt.NDArray[np.bool_]:
     return drawn
 
 
-def _around_difference(slow: Any, expected: U32, got: U32) -> str:
+def _around_difference(judge: Judge, expected: U32, got: U32) -> str:
     shared = min(len(expected), len(got))
     differs = np.flatnonzero(expected[:shared] != got[:shared])
     at = int(differs[0]) if len(differs) else shared
-    text = slow.decode(expected[max(0, at - 8) : at + 8].tolist(), skip_special_tokens=False)
-    return f"near {text!r}, from token {at} on tokenizers has {expected[at : at + 6].tolist()}, gigatoken {got[at : at + 6].tolist()}"
-
-
-def _unknown_tokens(vocabulary: Vocabulary) -> set[str]:
-    model = vocabulary.config["model"]
-    if model.get("unk_id") is not None:
-        return {model["vocab"][model["unk_id"]][0]}
-    return {model["unk_token"]} if model.get("unk_token") is not None else set()
+    text = judge.decode(expected[max(0, at - 8) : at + 8])
+    return f"near {text!r}, from token {at} on {judge.name} has {expected[at : at + 6].tolist()}, gigatoken {got[at : at + 6].tolist()}"

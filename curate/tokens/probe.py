@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # Pieces on which splits, normalisers and byte fallback are known to differ.
 PIECES = (
@@ -19,10 +19,12 @@ PIECES = (
 )  # fmt: skip
 
 
-def probe_texts(special: Iterable[str], added: Iterable[str], count: int = 1500) -> list[str]:
-    """Return texts to compare two encoders on: random joins of hostile pieces, and every special and added token in company.
+def probe_texts(special: Iterable[str], added: Iterable[str], count: int = 1500, pieces: Sequence[str] = ()) -> list[str]:
+    """Return texts to compare two encoders on: random joins of hostile pieces, every special and added token in company, joins
+    of the vocabulary's own pieces, which reach its merges, and long runs.
 
     special, added: spellings of the tokenizer's own tokens; at most 300 of them are tried, evenly spread. Always the same texts.
+    pieces: texts of the tokenizer's vocabulary
     """
     tokens = list(dict.fromkeys([*special, *added]))
     tokens = tokens[:: max(1, -(-len(tokens) // 300))]
@@ -33,6 +35,9 @@ def probe_texts(special: Iterable[str], added: Iterable[str], count: int = 1500)
             f"a{token}b",
             f" {token} ",
             f"\n{token}\n",
+            f"  {token}  ",
+            f"\t{token}.",
+            f"({token})",
             token * 2,
             token.upper(),
             token.lower(),
@@ -44,5 +49,9 @@ def probe_texts(special: Iterable[str], added: Iterable[str], count: int = 1500)
     pool = [*PIECES, *tokens[:64]]
     for _ in range(count):
         texts.append("".join(pick.choices(pool, k=pick.randint(2, 24))))
+    for _ in range(count // 3 if pieces else 0):
+        texts.append("".join(pick.choices(pieces, k=pick.randint(2, 12))))
+    for _ in range(count // 3 if pieces else 0):
+        texts.append("".join(pick.choices([*PIECES, *pieces], k=pick.randint(2, 16))))
     # The longest are single pieces to most splits: merges far from the ends, caches, integer widths.
     return [*texts, "a" * 5000, "\u4e2d" * 3000, " " * 3000, "\n" * 2000, "ab" * 4000, "1" * 3000, "=" * 3000, "\U0001f600" * 1000]

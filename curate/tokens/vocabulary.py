@@ -1,4 +1,6 @@
-"""A tokenizer.json as we use it: its digest, its size, its special tokens, and how a text that spells one stays text.
+"""A tokenizer's file as we use it: its digest, its size, its special tokens, and how a text that spells one stays text.
+
+tokenizer.json of the tokenizers library, SentencePiece's .model and .tiktoken files are read.
 
 By default the tokenizers library turns the characters `<|endoftext|>` of a document into the special token: whoever
 writes a page can end a document. Its switch `encode_special_tokens` prevents that match, but not a second one: where the
@@ -17,6 +19,8 @@ from typing import Any
 
 from curate.errors import RecipeError
 from curate.registry import nearest
+from curate.tokens.sentencepiece_file import CONTROL, UNKNOWN, read_sentencepiece
+from curate.tokens.tiktoken_file import byte_letters, from_tiktoken
 
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -29,14 +33,17 @@ KNOWN_BOS = ("<|begin_of_text|>", "<s>", "<bos>", "<|bos|>", "[BOS]", "<begin_of
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a tokenizer.json says."""
+    """What a tokenizer's file says."""
 
-    sha256: str  # of the file's bytes
+    sha256: str  # of the file's bytes; of a .tiktoken file with the split that was chosen for it
     size: int  # largest id + 1, added tokens included
     ids: Mapping[str, int] = field(repr=False)
     special: Mapping[str, int]  # special tokens and the unknown token
-    config: Mapping[str, Any] = field(repr=False)
+    config: Mapping[str, Any] = field(repr=False)  # as tokenizer.json has it; empty where only SentencePiece gives its ids
+    unknown: str | None  # the token for what the vocabulary can't spell
     named: Mapping[str, str]  # "eos_token" and "bos_token" as tokenizer_config.json beside it has them
+    sentencepiece: bytes | None = field(default=None, repr=False)  # the model, where that library must encode
+    reason: str = ""  # and why
 
     def token_id(self, role: str, given: str | None) -> int:
         """Id of the EOS or BOS token. role: "eos" or "bos". Raises RecipeError with the candidates where it is not certain."""
@@ -58,21 +65,58 @@ class Vocabulary:
             )
         return self.ids[found[0]]
 
+    def spelt(self, count: int = 400) -> list[str]:
+        """About `count` pieces, evenly spread, as the text that they stand for; those that are no text alone are left out."""
+        pieces = list(self.ids)[:: max(1, len(self.ids) // count)]
+        return list(filter(None, map(_as_text, pieces)))
 
-def load_vocabulary(path: str) -> Vocabulary:
-    """Read a tokenizer.json. Raises RecipeError where the file is none."""
+    def template(self) -> str:
+        """What the file itself puts around one text, such as "<s> $A </s>"; "$A" where it adds nothing."""
+        return _template(self.config.get("post_processor") or {}) or "$A"
+
+
+def load_vocabulary(path: str, split: str | None = None) -> Vocabulary:
+    """Read a tokenizer.json, a SentencePiece .model or a .tiktoken file.
+
+    split: how text is cut before merging, for a .tiktoken file whose name does not say it
+    Raises RecipeError where the file is none of them.
+    """
     file = Path(path)
     try:
         content = file.read_bytes()
-        config = json.loads(content)
-        ids = _ids(config)
+        if file.suffix == ".model":
+            return _from_sentencepiece(file, content)
+        if file.suffix == ".tiktoken":
+            config = from_tiktoken(content, file.stem, split)
+        else:
+            config = json.loads(content)
+        digest = hashlib.sha256(content + (f"\nsplit {split}".encode() if file.suffix == ".tiktoken" and split else b"")).hexdigest()
+        return _vocabulary(digest, config, _named(file))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(f"{path} can't be read as a tokenizer.json of the tokenizers library: {error}") from error
+        what = {".model": "a SentencePiece model", ".tiktoken": "a .tiktoken file"}.get(
+            file.suffix, "a tokenizer.json of the tokenizers library"
+        )
+        raise RecipeError(f"{path} can't be read as {what}: {error}") from error
+
+
+def _vocabulary(digest: str, config: dict[str, Any], named: Mapping[str, str]) -> Vocabulary:
+    ids = _ids(config)
     special = {t["content"]: t["id"] for t in config.get("added_tokens") or [] if t["special"]}
     unknown = _unknown(config["model"])
     if unknown is not None and unknown in ids:
         special[unknown] = ids[unknown]
-    return Vocabulary(hashlib.sha256(content).hexdigest(), max(ids.values(), default=-1) + 1, ids, special, config, _named(file))
+    return Vocabulary(digest, max(ids.values(), default=-1) + 1, ids, special, config, unknown, named)
+
+
+def _from_sentencepiece(file: Path, content: bytes) -> Vocabulary:
+    model, digest = read_sentencepiece(content), hashlib.sha256(content).hexdigest()
+    reason = model.unlike()
+    if reason is None:
+        return _vocabulary(digest, model.config(), _named(file))
+    ids = {text: number for number, (text, _, _) in enumerate(model.pieces)}
+    special = {text: ids[text] for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)}
+    unknown = next((text for text, _, kind in model.pieces if kind == UNKNOWN), None)
+    return Vocabulary(digest, len(model.pieces), ids, special, {}, unknown, _named(file), content, reason)
 
 
 def plain_config(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -80,14 +124,14 @@ def plain_config(vocabulary: Vocabulary) -> dict[str, Any]:
 
     Truncation, padding and post-processing go too: they would cut or pad documents, and BOS and EOS are ours to add.
     """
-    config: dict[str, Any] = json.loads(json.dumps(vocabulary.config))
-    config["truncation"] = config["padding"] = config["post_processor"] = None
     # Holds a NUL, spaces and the digest: no normaliser or split leaves such a piece, and no text has it by chance.
     names = {token: f" \0 {vocabulary.sha256} {number} \0 " for token, number in vocabulary.special.items()}
-    for token in config.get("added_tokens") or []:
-        token["special"] = token["special"] or token["content"] in names
-        token["content"] = names.get(token["content"], token["content"])
-    model = config["model"]
+    config = {**vocabulary.config, "truncation": None, "padding": None, "post_processor": None}
+    config["added_tokens"] = [
+        {**t, "special": t["special"] or t["content"] in names, "content": names.get(t["content"], t["content"])}
+        for t in config.get("added_tokens") or []
+    ]
+    model = config["model"] = dict(config["model"])
     if isinstance(model["vocab"], dict):
         model["vocab"] = {names.get(token, token): number for token, number in model["vocab"].items()}
     else:
@@ -95,8 +139,8 @@ def plain_config(vocabulary: Vocabulary) -> dict[str, Any]:
     if model.get("unk_token") is not None:
         model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
     if model.get("merges"):
-        pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
-        model["merges"] = [list(p) for p in pairs if not names.keys() & {*p, "".join(p)}]
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+        model["merges"] = [p for p in pairs if p[0] not in names and p[1] not in names and p[0] + p[1] not in names]
     return config
 
 
@@ -126,3 +170,28 @@ def _named(file: Path) -> dict[str, str]:
         raise RecipeError(f"{file.parent / CONFIG} is not JSON: {error}") from error
     found = {role: config.get(role) for role in ("eos_token", "bos_token")}
     return {role: token["content"] if isinstance(token, dict) else token for role, token in found.items() if token}
+
+
+def _as_text(piece: str) -> str | None:
+    """The text of a piece of a byte-level or SentencePiece vocabulary; None where it is a part of a character."""
+    numbers = [_BYTE_OF.get(letter) for letter in piece]
+    if any(number is None for number in numbers):
+        return piece.replace("\u2581", " ")
+    try:
+        return bytes(number for number in numbers if number is not None).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+_BYTE_OF = {letter: number for number, letter in enumerate(byte_letters())}
+
+
+def _template(processor: dict[str, Any]) -> str:
+    if processor.get("type") == "Sequence":
+        return next(filter(None, map(_template, processor.get("processors") or [])), "")
+    if processor.get("type") == "TemplateProcessing":
+        names = [part.get("SpecialToken", {}).get("id") or "$A" for part in processor.get("single") or []]
+        return " ".join(names)
+    if processor.get("type") in ("BertProcessing", "RobertaProcessing"):
+        return f"{processor['cls'][0]} $A {processor['sep'][0]}"
+    return ""

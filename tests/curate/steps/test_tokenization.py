@@ -66,6 +66,7 @@ def test_metadata_names_the_tokenizer(bpe: Path) -> None:
         "curate.bos_id": "1",
         "curate.eos_id": "0",
         "curate.document": "bos ids eos",
+        "curate.template": "$A",
     }
 
 

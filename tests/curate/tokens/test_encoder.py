@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from curate.errors import RecipeError, StepError
 from curate.tokens import encoder as module
 from curate.tokens.encoder import Encoder
+from curate.tokens.libraries import Fast
 from curate.tokens.probe import probe_texts
 from curate.tokens.vocabulary import load_vocabulary, plain_config
 from tests.curate.tokens.small import EOS, HOSTILE, KINDS, TEXTS, byte_bpe, byte_fallback
@@ -107,15 +108,15 @@ def test_slices_nulls_and_read_only_buffers(both: tuple[Encoder, Encoder]) -> No
 
 def test_a_difference_found_by_the_probe_leaves_the_fast_encoder_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vocabulary = load_vocabulary(str(byte_bpe(tmp_path / "tokenizer.json")))
-    good = module._encode_fast
+    good = Fast.encode
 
-    def wrong(fast: object, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids, ends = good(fast, data, offsets)
+    def wrong(self: Fast, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ids, ends = good(self, data, offsets)
         ids = ids.copy()
         ids[-1] += 1
         return ids, ends
 
-    monkeypatch.setattr(module, "_encode_fast", wrong)
+    monkeypatch.setattr(Fast, "encode", wrong)
     encoder = Encoder(vocabulary)
     assert encoder.library == "tokenizers"
     assert encoder.refused.startswith("other ids for")
@@ -123,15 +124,15 @@ def test_a_difference_found_by_the_probe_leaves_the_fast_encoder_out(tmp_path: P
 
 def test_a_difference_found_in_the_run_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(load_vocabulary(str(byte_bpe(tmp_path / "tokenizer.json"))), check_one_in=1)
-    good = module._encode_fast
+    good = Fast.encode
 
-    def wrong(fast: object, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ids, ends = good(fast, data, offsets)
+    def wrong(self: Fast, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ids, ends = good(self, data, offsets)
         ids = ids.copy()
         ids[3] ^= 1
         return ids, ends
 
-    monkeypatch.setattr(module, "_encode_fast", wrong)
+    monkeypatch.setattr(Fast, "encode", wrong)
     with pytest.raises(StepError, match=r"differently: near '.*quick.*engine: tokenizers"):
         encoder.encode(pa.array(TEXTS[:2], pa.large_string()))
 
