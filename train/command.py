@@ -42,6 +42,7 @@ def train(
     """Train a model; after an interruption the same command goes on from the last checkpoint."""
     from curate.errors import RecipeError
     from train.launch import run_job
+    from train.progress import Line
 
     name, seed, node, folder = load(file, set_ or ())
     inputs = {wanted: find_input(wanted, folder) for wanted in node.inputs()}
@@ -61,7 +62,7 @@ def train(
                 if not force:
                     raise RecipeError(f"{target} has a model of other settings or data. Choose another --out, or --force to replace it.")
                 _clear(target, work)
-            info = run_job(job, processes, lambda share, what: None)
+            info = run_job(job, processes, Line(name))
     if os.environ.get("RANK", "0") == "0":
         typer.echo(json.dumps({"model": str(target), "info": info}) if as_json else f"wrote {target}", err=not as_json)
 

@@ -19,6 +19,7 @@ from curate import errors, registry
 from curate.errors import CurateError, Interrupted, RunError
 from curate.node import Progress
 from train.node import TrainJob
+from train.progress import Line
 
 PROCESSES = "CURATE_TRAIN_PROCESSES"
 JOB, RESULT = "job.json", "result.json"
@@ -121,7 +122,7 @@ def main(arguments: list[str]) -> int:
     path = Path(arguments[0])
     job = TrainJob.from_json(path.read_text("utf-8"))
     try:
-        info = _run_here(job, lambda share, what: None)
+        info = _run_here(job, Line(job.name) if os.environ["RANK"] == "0" else lambda share, what: None)
     except CurateError as error:
         (path.parent / f"error-{os.environ['RANK']}.json").write_text(
             json.dumps({"type": type(error).__name__, "message": str(error)}), "utf-8"

@@ -1,0 +1,126 @@
+"""Which document, and which source, language or bucket, each stretch of a window belongs to, and sums of loss by them.
+
+The loss of every token is there anyway; its sum over each document is one cumulative sum on the device. So losses by any column
+of the token shards cost a few microseconds a step, and a jump of the loss can be laid at documents.
+
+A label is "column=value": "dataset=web_tokens", "source=cc-2024", "lang_code=en", "quality_score=[2, 3)".
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import DataError
+from curate.loader import Mix
+from curate.tokens.mapped import TokenShard
+
+DATASET = "dataset"  # the mix's own name of the source; every other name is a column of the shards
+MAX_LABELS = 2000  # of a column; further values count as "other"
+MAX_HELD = 4096  # record batches whose labels are remembered
+
+I32 = npt.NDArray[np.int32]
+
+
+class Tagger:
+    """Labels of documents, as numbers that grow as labels are met.
+
+    columns: names of columns, DATASET among them or not; buckets: borders for columns of numbers
+    """
+
+    def __init__(self, mix: Mix, columns: Sequence[str], buckets: Mapping[str, Sequence[float]]) -> None:
+        self.columns, self.buckets = tuple(columns), dict(buckets)
+        self.labels: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._per_column = dict.fromkeys(self.columns, 0)
+        self._held: OrderedDict[tuple[str, int], I32] = OrderedDict()
+        self._mix = mix
+
+    def tags(self, k: int) -> I32:
+        """i32[columns, pieces]: labels of the pieces of window k, in the order of `Mix.document_starts`."""
+        parts = [self._of_batch(shard, number)[:, rows] for shard, number, rows in self._mix.documents(k)]
+        made = np.concatenate(parts, axis=1) if parts else np.zeros((len(self.columns), 0), np.int32)
+        if DATASET in self.columns:
+            made[self.columns.index(DATASET)] = self._number(DATASET, self._mix.place(k).source)
+        return made
+
+    def _of_batch(self, shard: TokenShard, number: int) -> I32:
+        """i32[columns, rows] of a record batch; the column DATASET stays 0."""
+        key = (str(shard.path), number)
+        found = self._held.get(key)
+        if found is None:
+            batch = shard.stream(number).batch
+            found = (
+                np.stack([self._column(name, batch, shard) for name in self.columns])
+                if self.columns
+                else np.zeros((0, len(batch)), np.int32)
+            )
+            self._held[key] = found
+            if len(self._held) > MAX_HELD:
+                self._held.popitem(last=False)
+        return found
+
+    def _column(self, name: str, batch: pa.RecordBatch, shard: TokenShard) -> I32:
+        if name == DATASET:
+            return np.zeros(len(batch), np.int32)
+        if name not in batch.schema.names:
+            there = ", ".join(n for n in batch.schema.names if n != "tokens")
+            raise DataError(
+                f"loss_by names {name!r}, which {shard.path} does not have. It has: {there}, and {DATASET!r} for the mix's own names."
+            )
+        column = batch.column(name)
+        if name in self.buckets:
+            return self._bucketed(name, column)
+        if pa.types.is_floating(column.type):
+            raise DataError(f"loss_by names {name!r}, a column of numbers. Give its borders: buckets: {{{name}: [0.5, 0.9]}}.")
+        coded = pc.dictionary_encode(column.cast(pa.string()), null_encoding="encode")
+        numbers = np.array([self._number(name, "" if v is None else v) for v in coded.dictionary.to_pylist()], np.int32)
+        return numbers[coded.indices.to_numpy(zero_copy_only=False)] if len(numbers) else np.zeros(len(batch), np.int32)
+
+    def _bucketed(self, name: str, column: pa.Array) -> I32:
+        borders = sorted(self.buckets[name])
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        places = np.where(np.isnan(values), len(borders) + 1, np.searchsorted(borders, values, "right"))
+        names = [f"[{low:g}, {high:g})" for low, high in zip([-np.inf, *borders], [*borders, np.inf], strict=True)] + ["none"]
+        numbers = np.array([self._number(name, n) for n in names], np.int32)
+        return numbers[places]
+
+    def _number(self, column: str, value: str) -> int:
+        label = f"{column}={value}"
+        if label not in self._numbers:
+            if self._per_column[column] >= MAX_LABELS:
+                label = f"{column}=other"
+            else:
+                self._per_column[column] += 1
+            if label not in self._numbers:
+                self._numbers[label] = len(self.labels)
+                self.labels.append(label)
+        return self._numbers[label]
+
+
+def sums_by_label(
+    tags: I32, losses: npt.NDArray[np.float64], tokens: npt.NDArray[np.int64], labels: Sequence[str]
+) -> dict[str, list[float]]:
+    """{label: [sum of losses, tokens]} over pieces. tags: i32[columns, pieces]; losses, tokens: [pieces]"""
+    found: dict[str, list[float]] = {}
+    for row in tags:
+        loss = np.bincount(row, losses, len(labels))
+        count = np.bincount(row, tokens, len(labels))
+        for at in np.flatnonzero(count):
+            found[labels[at]] = [float(loss[at]), float(count[at])]
+    return found
+
+
+def as_means(sums: Mapping[str, Sequence[float]]) -> dict[str, dict[str, list[float]]]:
+    """{column: {value: [mean loss, tokens]}} for metrics.jsonl."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for label in sorted(sums):
+        column, _, value = label.partition("=")
+        loss, tokens = sums[label]
+        found.setdefault(column, {})[value] = [loss / tokens, tokens]
+    return found

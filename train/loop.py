@@ -1,0 +1,435 @@
+"""The pretraining loop: windows of a mix in, a folder that AutoModelForCausalLM loads out.
+
+    1. A step's windows are a function of the settings (`StepPlan`); rank r of w takes the r-th part of them.
+    2. Every micro-batch gives the sum of losses over 1 / (real tokens of the whole step, over all ranks), so that neither
+       micro-batches nor ranks nor documents of other lengths change what a token weighs.
+    3. The norm of the gradient is looked at before the update: a step that is no number is left out and its documents are named.
+    4. Loss by source, bucket and language comes from sums over documents, which the device makes in one pass.
+
+Arithmetic in bf16 is autocast over float32 weights, with the residual stream in bf16; float32 elsewhere. On a CPU the loop is exact:
+killed and gone on with, it gives the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from curate import __version__
+from curate.errors import DataError, RecipeError
+from curate.loader import Mix, open_mix
+from curate.node import NodeInput, Progress
+from train import spikes
+from train.attention import guard_packed, packed_inputs, use_attention
+from train.attribution import Tagger, as_means, sums_by_label
+from train.batches import Rows, Source, Step, StepPlan, Steps, micro_batches, plan_steps
+from train.checkpoint import Checkpoints
+from train.cost import attention_flops
+from train.isolation import prove
+from train.loss import PackedLoss
+from train.metrics import METRICS, Metrics, peak_flops
+from train.models import init_model, save_model
+from train.node import MIX, TrainJob
+from train.optimizers import make_optimizers, rate, set_rate
+from train.parallel import World, accumulating, spread, whole, world
+from train.pretrain import Pretrain
+
+MOST_BATCH_TOKENS, STEPS_WANTED = 1 << 19, 500
+MICRO_TOKENS = {"cuda": 32_768, "cpu": 2048}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Settings with everything chosen that they leave open."""
+
+    plan: StepPlan
+    micro: int  # windows of a micro-batch, at most
+    bf16: bool
+    attention: str
+    compiled: bool
+
+
+def pretrain(node: Pretrain, job: TrainJob, progress: Progress) -> dict[str, Any]:
+    """Train, and write the model to job.out. Returns figures for the manifest, on every rank."""
+    with world() as where:
+        return Run(node, job, where, progress).all()
+
+
+def choose(node: Pretrain, mix: Mix, device: str) -> Choices:
+    """Fill in what the settings leave to the data and the device."""
+    windows = min(len(mix), (node.tokens or len(mix) * mix.seq_len) // mix.seq_len)
+    if node.tokens is not None and node.tokens > len(mix) * mix.seq_len:
+        raise RecipeError(
+            f"tokens: {node.tokens:,} are asked for and the mix has {len(mix) * mix.seq_len:,}. Make a longer mix, or ask for fewer."
+        )
+    wanted = node.batch_tokens or min(MOST_BATCH_TOKENS, max(1, windows * mix.seq_len // STEPS_WANTED))
+    batch = max(1, wanted // mix.seq_len)
+    if node.batch_tokens is None:
+        batch = 1 << (batch.bit_length() - 1)
+    ramp = node.batch_ramp
+    start = max(1, ramp.start // mix.seq_len) if ramp is not None else None
+    cuda = device == "cuda"
+    return Choices(
+        plan_steps(windows, batch, start, ramp.until if ramp is not None else 0.0),
+        max(1, (node.micro_batch_tokens or MICRO_TOKENS["cuda" if cuda else "cpu"]) // mix.seq_len),
+        node.precision == "bf16" or (node.precision == "auto" and cuda),
+        node.attention if node.attention != "auto" else "varlen" if cuda else "sdpa",
+        cuda if node.compile is None else node.compile,
+    )
+
+
+class Run:
+    """One run of one rank."""
+
+    def __init__(self, node: Pretrain, job: TrainJob, where: World, progress: Progress) -> None:
+        self.node, self.job, self.where, self.progress = node, job, where, progress
+        self.work, self.out = Path(job.work), Path(job.out)
+        self.mix = _open(job.data)
+        self.choices = choose(node, self.mix, where.device.type)
+        self.source = Source(
+            self.mix.again(),
+            Tagger(self.mix.again(), node.loss_by, node.buckets),
+            isolate=node.isolate,
+            excluded=spikes.read_excluded(node.exclude),
+        )
+        plan = self.choices.plan
+        for step in {0, plan.steps // 2, plan.steps - 1}:
+            self.source.reserve(micro_batches(*plan.place(step), where.rank, where.size, self.choices.micro)[:4])
+        self.notes: dict[str, Any] = {}
+
+    def all(self) -> dict[str, Any]:
+        """Everything from the first weight to the last file."""
+        model = self._model()
+        if self.node.isolate and self.node.prove_isolation:
+            self.notes["isolation"] = self._prove(model)
+        module = self._module(model)
+        sharded = self.node.parallel == "fsdp2" and self.where.size > 1
+        optimizers = make_optimizers(module, self.node.optimizer, model.config.hidden_size, sharded)
+        checkpoints = Checkpoints(self.work, self.job.identity(), self.node.checkpoints.keep, self.where)
+        state = checkpoints.load(model, optimizers)
+        loop = Loop(self, model, module, optimizers, checkpoints)
+        info = loop.train(state)
+        checkpoints.wait()
+        self._save(model, info)
+        self.where.wait()
+        return info
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Around forward passes."""
+        found: AbstractContextManager[None] = torch.autocast(self.where.device.type, torch.bfloat16) if self.choices.bf16 else nullcontext()
+        return found
+
+    def _model(self) -> PreTrainedModel:
+        about = self.mix.tokenizer
+        ids = {name: int(about[f"curate.{name}_id"]) if about.get(f"curate.{name}_id") else None for name in ("bos", "eos")}
+        vocabulary = int(about["curate.vocab_size"])
+        model = init_model(self.job.initial, vocab_size=vocabulary, context=self.mix.seq_len, seed=self.job.seed, **ids)
+        use_attention(model, self.choices.attention)
+        if self.node.activation_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        guard_packed(model.base_model)
+        if self.choices.bf16:
+            model.get_input_embeddings().register_forward_hook(_residual_in_bf16)
+        return model.to(self.where.device).train()
+
+    def _module(self, model: PreTrainedModel) -> nn.Module:
+        layers = list(model.base_model.layers)
+        if self.choices.compiled:
+            for layer in layers:  # not the whole model: its masks and caches make for graphs that compile anew
+                layer.compile(dynamic=False)
+            model.base_model.norm.compile(dynamic=False)
+        module = PackedLoss(model, self.node.z_loss, self.choices.compiled)
+        return spread(module, self.where, self.node.parallel, self.choices.bf16, layers)
+
+    def _prove(self, model: PreTrainedModel) -> dict[str, float]:
+        first = micro_batches(*self.choices.plan.place(0), self.where.rank, self.where.size, self.choices.micro)[0]
+        rows = self.source.rows(range(first.start, min(first.stop, first.start + 4)))
+        inputs, _, _ = self.to_device(rows)
+        with self.autocast():
+            found = prove(model, inputs, torch.from_numpy(rows.ends).to(self.where.device))
+        return {name: float(f"{value:.3g}") for name, value in found.items()}
+
+    def to_device(self, rows: Rows) -> tuple[dict[str, Any], Tensor, Tensor]:
+        """(forward's keyword arguments, labels i64[N], borders of documents i64[p + 1])"""
+        tokens, positions, labels, ends, pieces = (
+            _sent(a, self.where.device) for a in (rows.tokens, rows.positions, rows.labels, rows.ends, rows.pieces)
+        )
+        if self.node.isolate or self.choices.attention == "varlen":
+            inputs = packed_inputs(self.choices.attention, tokens.long(), positions.long(), ends, self.mix.seq_len)
+        else:
+            inputs = {"input_ids": tokens.long(), "position_ids": positions.long(), "use_cache": False}
+        return inputs, labels.reshape(-1).long(), pieces.long()
+
+    def _save(self, model: PreTrainedModel, info: dict[str, Any]) -> None:
+        state = {name: whole(p.detach()).to("cpu") if self.where.first else whole(p.detach()) for name, p in model.named_parameters()}
+        if not self.where.first:
+            return
+        dtype = torch.bfloat16 if self.choices.bf16 else torch.float32
+        notes = {
+            "kind": self.job.kind,
+            "identity": self.job.identity(),
+            "lineage": self.job.lineage(),
+            "settings": dict(self.job.settings),
+            "info": info,
+            "versions": {"curate": __version__, "torch": torch.__version__.partition("+")[0]},
+        }
+        save_model(model, self.out, tokenizer=self.job.tokenizer, notes=notes, state=state, dtype=dtype)
+        for name in (METRICS, spikes.REPORT, spikes.EXCLUDE):
+            if (self.work / name).exists():
+                shutil.copyfile(self.work / name, self.out / name)
+
+
+class Loop:
+    """Steps, from where a checkpoint stands to the end."""
+
+    def __init__(
+        self, run: Run, model: PreTrainedModel, module: nn.Module, optimizers: list[torch.optim.Optimizer], checkpoints: Checkpoints
+    ) -> None:
+        self.run, self.model, self.module, self.optimizers, self.checkpoints = run, model, module, optimizers, checkpoints
+        self.node, self.where, self.plan = run.node, run.where, run.choices.plan
+        self.labels: list[str] = []  # the same on all ranks, in the same order
+        self.tokens = 0
+        self.watch = spikes.Watch(self.node.spikes.above, self.node.spikes.window)
+        self.trace = run.mix.again()
+        config = model.config
+        rows = model.get_input_embeddings().weight.numel()
+        self.parameters = sum(p.numel() for p in model.parameters())
+        self.matmul = self.parameters - (0 if config.tie_word_embeddings else rows)
+        self.heads = (
+            config.num_hidden_layers,
+            config.num_attention_heads,
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        )
+
+    def train(self, state: dict[str, Any] | None) -> dict[str, Any]:
+        """Do all steps that are left. Returns figures for the manifest."""
+        start, last = 0, {"loss": math.nan}
+        if state is not None:
+            start, self.tokens, last = state["step"], state["tokens"], state["last"]
+            self.watch = spikes.Watch(self.node.spikes.above, self.node.spikes.window, state["history"], state["bad"])
+        metrics = self._metrics(start)
+        peak = peak_flops(torch.cuda.get_device_name()) if self.where.device.type == "cuda" else None
+        saved = time.monotonic()
+        steps = Steps(self.run.source, self.plan, rank=self.where.rank, world=self.where.size, micro=self.run.choices.micro, start=start)
+        for step in steps:
+            began = time.monotonic()
+            last = self._step(step)
+            now = time.monotonic()
+            if metrics is not None:
+                metrics.step(step.number, last)
+                metrics.speed(step.number, last["tokens"], now - began, self._flops(step), peak, last["loss"])
+            self._validate(step.number, metrics)
+            done = step.number + 1
+            if done < self.plan.steps and self._time_to_save(done, now - saved):
+                self._save(done, last)
+                saved = time.monotonic()
+        if metrics is not None:
+            metrics.close()
+        self.where.wait()
+        return self._info(last)
+
+    def _metrics(self, start: int) -> Metrics | None:
+        if not self.where.first:
+            return None
+        Metrics.cut(self.run.work, start)
+        return Metrics(self.run.work, list(self.node.track), self.run.job.name, self.run.job.settings, self.plan.steps, self.run.progress)
+
+    def _step(self, step: Step) -> dict[str, Any]:
+        """Forward, backward, update. Returns what metrics.jsonl holds."""
+        self._agree_on_labels()
+        real = int(self.where.sums([sum(rows.real for rows in step.parts)])[0])
+        scale = torch.tensor(self.where.size / max(1, real), device=self.where.device)
+        held = []
+        for number, rows in enumerate(step.parts):
+            last = number + 1 == len(step.parts)
+            inputs, labels, pieces = self.run.to_device(rows)
+            with accumulating(self.module, last):
+                with self.run.autocast():
+                    loss, losses = self.module(inputs, labels, scale)
+                loss.backward()
+            held.append((rows, _sums(losses, pieces)))
+        norm = self._norm()
+        sums = [(rows, found.cpu().numpy()) for rows, found in held]
+        by = self._by_label(sums)
+        total = by.pop("", [0.0, 0.0])
+        loss_value = total[0] / max(1.0, total[1]) if real else 0.0
+        lr = set_rate(self.optimizers, rate(self.node.schedule, step.number, self.plan.steps))
+        verdict = self.watch.judge(loss_value, norm)
+        skip = verdict == "nan" or (verdict == "spike" and self.node.spikes.action == "skip") or not real
+        if not skip:
+            for optimizer in self.optimizers:
+                optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.tokens += real
+        if verdict is not None:
+            self._report(verdict, step, loss_value, sums, skip)
+        return {
+            "loss": loss_value,
+            "norm": norm,
+            "lr": lr,
+            "tokens": real,
+            "seen": self.tokens,
+            "by": as_means(by),
+            **({"skipped": verdict} if skip else {}),
+        }
+
+    def _norm(self) -> float:
+        """Clip the gradient; its norm over all parameters and ranks."""
+        largest = self.node.clip if self.node.clip is not None else math.inf
+        found = torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+        return float(whole(found))
+
+    def _agree_on_labels(self) -> None:
+        """Bring all ranks to one list of labels, when any has met a new one."""
+        known = set(self.labels)
+        fresh = [label for label in list(self.run.source.tagger.labels) if label not in known]
+        if self.where.sums([len(fresh)])[0]:
+            found = {label for labels in self.where.gather(fresh) for label in labels}
+            self.labels += sorted(found - known)
+
+    def _by_label(self, sums: list[tuple[Rows, np.ndarray]]) -> dict[str, list[float]]:
+        """{label: [loss, tokens]} over all ranks; the whole step under ''."""
+        found: dict[str, list[float]] = {"": [0.0, 0.0]}
+        names = self.run.source.tagger.labels
+        for rows, losses in sums:
+            parts = {**sums_by_label(rows.tags, losses, rows.learnt, names), "": [float(losses.sum()), float(rows.real)]}
+            for label, (loss, tokens) in parts.items():
+                held = found.setdefault(label, [0.0, 0.0])
+                held[0] += loss
+                held[1] += tokens
+        order = ["", *self.labels]
+        flat = self.where.sums([x for label in order for x in found.get(label, (0.0, 0.0))])
+        return {label: flat[2 * i : 2 * i + 2] for i, label in enumerate(order) if flat[2 * i + 1]}
+
+    def _report(self, verdict: str, step: Step, loss: float, sums: list[tuple[Rows, np.ndarray]], skipped: bool) -> None:
+        """Name the documents of a bad step; stop where there were too many in a row."""
+        most = self.node.spikes.documents
+        mine = [d for rows, losses in sums for d in spikes.worst_documents(self.trace, rows, losses, most)]
+        documents = spikes.ranked([d for found in self.where.gather(mine) for d in found], most)
+        if self.where.first:
+            bound = self.watch.bound() if self.watch.history else None
+            spikes.report(self.run.work, verdict, step.number, loss, bound, documents, skipped)
+        if self.watch.bad > self.node.spikes.max_bad:
+            names = ", ".join(f"{d['id']} ({d['dataset']})" for d in documents[:3])
+            raise DataError(
+                f"The loss or its gradient was no number in {self.watch.bad} steps in a row, up to step {step.number}. Documents with the "
+                f"highest loss: {names}. All of them: {self.run.work / spikes.REPORT}; give {spikes.EXCLUDE} as `exclude`, or lower optimizer.lr."
+            )
+
+    def _validate(self, step: int, metrics: Metrics | None) -> None:
+        settings = self.node.validation
+        if settings is None or not (step + 1 == self.plan.steps or (settings.every_steps and (step + 1) % settings.every_steps == 0)):
+            return
+        found = {name: validate(self.run, self.module, name, settings.windows) for name in settings.data}
+        if metrics is not None:
+            metrics.step(step, {"validation": found})
+
+    def _flops(self, step: Step) -> float:
+        """Of this rank in a step: 6 * matmul parameters a token, and attention over the documents' real lengths."""
+        tokens = sum(rows.tokens.size for rows in step.parts)
+        return 6.0 * self.matmul * tokens + attention_flops(*self.heads, sum(rows.squares() for rows in step.parts))
+
+    def _time_to_save(self, done: int, seconds: float) -> bool:
+        when = self.node.checkpoints
+        late = when.every_minutes is not None and seconds > 60 * when.every_minutes
+        due = when.every_steps is not None and done % when.every_steps == 0
+        if self.where.size > 1 and when.every_minutes is not None:
+            late = bool(self.where.sums([float(late and self.where.first)])[0])
+        return due or late
+
+    def _save(self, done: int, last: dict[str, Any]) -> None:
+        state = {
+            "tokens": self.tokens,
+            "window": self.plan.place(done)[0],
+            "history": list(self.watch.history),
+            "bad": self.watch.bad,
+            "last": last,
+        }
+        self.checkpoints.save(done, self.model, self.optimizers, state)
+
+    def _info(self, last: dict[str, Any]) -> dict[str, Any]:
+        choices = self.run.choices
+        return {
+            "steps": self.plan.steps,
+            "tokens": self.tokens,
+            "windows": self.plan.used,
+            "windows_left": len(self.run.mix) - self.plan.used,
+            "batch_windows": self.plan.batch,
+            "parameters": self.parameters,
+            "loss": last["loss"],
+            "by": last.get("by", {}),
+            "precision": "bf16" if choices.bf16 else "fp32",
+            "attention": choices.attention,
+            **self.run.notes,
+        }
+
+
+def validate(run: Run, module: nn.Module, name: str, windows: int) -> dict[str, Any]:
+    """Mean loss on the first windows of another mix, and by label. All ranks share the windows out."""
+    mix = _open(run.job.inputs[name])
+    source = Source(mix, Tagger(mix, run.node.loss_by, run.node.buckets), isolate=run.node.isolate)
+    source.capacity = run.source.capacity
+    size = min(run.choices.micro, max(1, windows // run.where.size))
+    count = min(windows, len(mix)) // (size * run.where.size) * size * run.where.size or min(windows, len(mix))
+    parts = micro_batches(0, count, run.where.rank, run.where.size, size) if count % run.where.size == 0 else [range(count)]
+    share = 1.0 if count % run.where.size == 0 else 1.0 / run.where.size
+    found: dict[str, list[float]] = {}
+    one = torch.ones((), device=run.where.device)
+    module.eval()
+    with torch.no_grad(), run.autocast():
+        for part in parts:
+            rows = source.rows(part)
+            inputs, labels, pieces = run.to_device(rows)
+            sums = _sums(module(inputs, labels, one)[1], pieces).cpu().numpy()
+            each = sums_by_label(rows.tags, sums, rows.learnt, source.tagger.labels)
+            for label, (loss, tokens) in {**each, "": [float(sums.sum()), float(rows.real)]}.items():
+                held = found.setdefault(label, [0.0, 0.0])
+                held[0] += loss * share
+                held[1] += tokens * share
+    module.train()
+    total: dict[str, list[float]] = {}
+    for one_rank in run.where.gather(found):
+        for label, (loss, tokens) in one_rank.items():
+            held = total.setdefault(label, [0.0, 0.0])
+            held[0] += loss
+            held[1] += tokens
+    whole_loss = total.pop("")
+    return {
+        "loss": whole_loss[0] / max(1.0, whole_loss[1]),
+        "tokens": int(whole_loss[1]),
+        "by": as_means({k: v for k, v in total.items() if v[1]}),
+    }
+
+
+def _open(data: NodeInput) -> Mix:
+    if not (Path(data.folder) / MIX).is_file():
+        raise DataError(f"Pretraining reads a mix, and {data.name} ({data.folder}) has no {MIX}. Make one with `mix:` of token datasets.")
+    return open_mix(data.folder)
+
+
+def _sent(array: np.ndarray, device: torch.device) -> Tensor:
+    """An array on the device; on a GPU from pinned memory, so that the host does not wait."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _sums(losses: Tensor, pieces: Tensor) -> Tensor:
+    """Sum of losses of each document: f64[p]. One cumulative sum, in float64 and in order: the same bits every time."""
+    running = torch.cat([losses.new_zeros(1, dtype=torch.float64), losses.double().cumsum(0)])
+    return running[pieces[1:]] - running[pieces[:-1]]
+
+
+def _residual_in_bf16(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:
+    """Autocast leaves the embedding in float32, and with it the whole residual stream."""
+    return out.to(torch.get_autocast_dtype(out.device.type)) if torch.is_autocast_enabled(out.device.type) else out

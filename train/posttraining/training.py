@@ -1,0 +1,298 @@
+"""The part of a run that needs torch: arguments, callbacks, training from the last checkpoint, and the folder that is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainerCallback
+
+from curate.errors import DataError, RunError
+from train.models import load_model, save_model
+from train.posttraining import adapters
+from train.posttraining.flat import choose_attention
+from train.posttraining.launching import arguments, write_configs
+from train.posttraining.order import GroupedOrder, Order
+from train.posttraining.runner import HELD_OUT, METRICS, NOTES, Setup, out_of_memory
+from train.posttraining.settings import PostTraining, SoftPrompt
+from train.spec import HUB
+
+_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
+_DECAY = 0.2  # share of the steps in which wsd comes down
+
+
+@dataclass
+class Parts:
+    """What a kind makes its trainer of."""
+
+    setup: Setup
+    common: dict[str, Any]  # arguments of every trl config
+    given: dict[str, Any]  # arguments of every trl trainer
+    order: Order | GroupedOrder
+    attention: str
+    micro: int
+    times: int
+    batch: int
+    steps: int
+
+    def reference(self) -> Any:
+        """The starting model once more, frozen, for trainers that compare with it; None with an adapter, which can be switched off."""
+        if self.setup.node.adapter is not None:
+            return None
+        model = load(self.setup)
+        choose_attention(model, self.setup.node.attention, self.padding)
+        return model.requires_grad_(False).eval()
+
+    @property
+    def padding(self) -> bool:
+        """Whether batches are padded: a soft prompt stands before every row, so rows can't lie one after the other."""
+        return self.setup.node.padding or isinstance(self.setup.node.adapter, SoftPrompt)
+
+
+def load(setup: Setup, quantized: Any = None) -> Any:
+    """The starting model on the CPU, with room for new tokens and, for reward models, a head of one number."""
+    node, initial = setup.node, setup.job.initial
+    where = initial.folder or f"{HUB}{initial.hub}"
+    dtype = torch.bfloat16 if node.weights == "bf16" or quantized is not None else torch.float32
+    if node.head == "reward":
+        torch.manual_seed(setup.job.seed % (1 << 32))  # of the new head
+        name, _, revision = setup.start.partition("@") if initial.hub else (setup.start, "", "")
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name,
+            revision=revision or None,
+            num_labels=1,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            quantization_config=quantized,
+        )
+        model.config.use_cache = False
+    elif quantized is not None:
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(
+            setup.start, dtype=dtype, use_safetensors=True, trust_remote_code=False, quantization_config=quantized
+        )
+    else:
+        model = load_model(where, dtype)
+    _fit_vocabulary(model, setup)
+    return model
+
+
+def _fit_vocabulary(model: Any, setup: Setup) -> None:
+    rows, wanted = model.get_input_embeddings().weight.shape[0], setup.maker.chat.tokenizer.get_vocab_size()
+    if rows >= wanted:
+        return
+    if not setup.node.new_tokens:
+        raise DataError(
+            f"the model has {rows:,} embeddings, the tokenizer {wanted:,} ids. Give the tokenizer that the model was trained with."
+        )
+    torch.manual_seed(setup.job.seed % (1 << 32))
+    model.resize_token_embeddings(wanted, pad_to_multiple_of=128)
+
+
+def train_and_write(setup: Setup) -> dict[str, Any]:
+    """Train from the last checkpoint, if there is one, and write the model. Returns figures for the manifest."""
+    node = setup.node
+    rows = setup.dataset()
+    batch, micro, times, steps = setup.plan(len(rows), node.largest_micro)
+    order = node.order(len(rows), batch, steps, micro, times, setup)
+    quantized = adapters.quantization(node.adapter)
+    model = load(setup, quantized)
+    padding = node.padding or isinstance(node.adapter, SoftPrompt)
+    attention = choose_attention(model, node.attention, padding or node.generates)
+    new_ids = setup.tokenizer.convert_tokens_to_ids(list(node.new_tokens)) if node.new_tokens else []
+    config = adapters.peft_config(node.adapter, "SEQ_CLS" if node.head == "reward" else "CAUSAL_LM", setup.tokenizer_folder, new_ids)
+    record = Recorder(setup, steps, order, rows)
+    given = {"model": model, "train_dataset": rows, "processing_class": setup.tokenizer, "peft_config": config, "callbacks": [record]}
+    if node.evaluation is not None:
+        given["eval_dataset"] = setup.dataset(HELD_OUT)
+    parts = Parts(setup, common_arguments(setup, micro, times, steps), given, order, attention, micro, times, batch, steps)
+    trainer = node.trainer(parts)
+    trainer.curate_order = order
+    trainer.remove_callback(PrinterCallback)
+    if setup.rank == 0 and setup.world > 1:
+        write_configs(node.parallel, setup.world, setup.work)
+    try:
+        trainer.train(resume_from_checkpoint=setup.last_checkpoint())
+        held_out = trainer.evaluate() if node.evaluation is not None else {}
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error) from error
+    return _write(setup, trainer, config, record, held_out, {"rows": len(rows), "batch": batch, "steps": steps})
+
+
+def common_arguments(setup: Setup, micro: int, times: int, steps: int) -> dict[str, Any]:
+    """Arguments that all of trl's configurations share."""
+    node, gpu = setup.node, torch.cuda.is_available()
+    bf16 = node.precision == "bf16" or (node.precision == "auto" and gpu)
+    warmup = round(node.warmup * steps)
+    seed = setup.job.seed % (1 << 32)
+    return {
+        "output_dir": str(setup.work),
+        "per_device_train_batch_size": micro,
+        "per_device_eval_batch_size": micro,
+        "gradient_accumulation_steps": times,
+        "max_steps": steps,
+        "learning_rate": node.lr,
+        "lr_scheduler_type": _SCHEDULES[node.schedule],
+        "lr_scheduler_kwargs": {"num_decay_steps": max(1, round(_DECAY * steps)), "decay_type": "linear"}
+        if node.schedule == "wsd"
+        else None,
+        "warmup_steps": warmup,
+        "weight_decay": node.weight_decay,
+        "adam_beta2": node.beta2,
+        "optim": "adamw_torch_fused" if gpu else "adamw_torch",
+        "max_grad_norm": node.clip or 0.0,
+        "bf16": bf16,
+        "use_cpu": not gpu,
+        "seed": seed,
+        "data_seed": seed,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_level": "error",
+        "save_strategy": "steps",
+        "save_steps": node.checkpoints.every_steps or steps + 1,
+        "save_total_limit": node.checkpoints.keep,
+        "eval_strategy": "steps" if node.evaluation is not None and node.evaluation.every_steps else "no",
+        "eval_steps": node.evaluation.every_steps if node.evaluation is not None else None,
+        "dataloader_num_workers": 2 if gpu else 0,
+        "dataloader_pin_memory": gpu,
+        **arguments(node.parallel, setup.world, node.activation_checkpointing),
+    }
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """metrics.jsonl, progress, checkpoints by the clock, and the rows behind a loss that is no number."""
+
+    def __init__(self, setup: Setup, steps: int, order: Any, rows: Any) -> None:
+        self.setup, self.steps, self.order, self.rows = setup, steps, order, rows
+        self.saved = self.logged = self.begun = time.monotonic()
+        self.tokens = 0.0
+        self.last: dict[str, float] = {}
+        self.file = setup.work / METRICS
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget steps that come after the checkpoint."""
+        self.saved = self.logged = time.monotonic()
+        if self.setup.rank == 0 and self.file.is_file():
+            kept = [line for line in self.file.read_text("utf-8").splitlines() if json.loads(line)["step"] <= state.global_step]
+            self.file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Write a line."""
+        found = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
+        if "loss" in found and not math.isfinite(found["loss"]):
+            self._no_number(state.global_step)
+        if "train_runtime" in found:  # the summary at the end
+            return
+        now = time.monotonic()
+        if "num_tokens" in found and "loss" in found:
+            found["tokens_per_second"] = (found["num_tokens"] - self.tokens) / max(now - self.logged, 1e-9) if self.tokens else 0.0
+            self.tokens, self.logged = found["num_tokens"], now
+        self.last |= found
+        if self.setup.rank == 0:
+            with open(self.file, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **found}) + "\n")
+            self.setup.progress(state.global_step / self.steps, self._line(state.global_step, found))
+
+    def _line(self, step: int, found: Mapping[str, float]) -> str:
+        shown = [f"{name} {found[name]:.4f}" for name in ("loss", "eval_loss", "rewards/accuracies", "reward", "accuracy") if name in found]
+        speed = f", {found['tokens_per_second']:,.0f} tokens/s" if found.get("tokens_per_second") else ""
+        return f"step {step:,} of {self.steps:,}: {', '.join(shown)}{speed}"
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Ask for a checkpoint when it is time. Every rank must ask at the same step, so rank 0's clock decides."""
+        minutes = self.setup.node.checkpoints.every_minutes
+        due = minutes is not None and time.monotonic() - self.saved > 60 * minutes and state.global_step < self.steps
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            box = [due]
+            torch.distributed.broadcast_object_list(box, src=0)
+            due = box[0]
+        if due:
+            self.saved = time.monotonic()
+            control.should_save = True
+        return control
+
+    def _no_number(self, step: int) -> None:
+        batch = self.setup.plan(len(self.rows), self.setup.node.largest_micro)[0]
+        names = ""
+        if isinstance(self.order, Order) and "id" in self.rows.column_names:
+            from train.posttraining.order import places_to_rows
+
+            import_places = range((step - 1) * batch, step * batch)
+            numbers = places_to_rows(_i64(import_places), len(self.rows), self.order.seed).tolist()
+            names = ", ".join(self.rows[n]["id"] or f"row {n}" for n in numbers[:20])
+        raise RunError(
+            f"the loss of step {step} is no number. Its rows: {names or 'unknown'}. Look at them, lower lr, or set clip; "
+            "the same command goes on from the last checkpoint."
+        )
+
+
+def _i64(places: range) -> Any:
+    import numpy as np
+
+    return np.arange(places.start, places.stop, dtype=np.int64)
+
+
+def _write(
+    setup: Setup, trainer: Any, config: Any, record: Recorder, held_out: Mapping[str, float], plan: dict[str, int]
+) -> dict[str, Any]:
+    """The model's folder. Every rank takes part in gathering weights; rank 0 writes."""
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    info: dict[str, Any] = {
+        **plan,
+        "tokens": int(record.last.get("num_tokens", 0)),
+        "loss": record.last.get("loss"),
+        **{k: v for k, v in held_out.items() if k.startswith("eval_") and "runtime" not in k and "per_second" not in k},
+        "doctor": setup.findings,
+        "padding": bool(setup.node.padding),
+    }
+    if setup.rank != 0:
+        return info
+    model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), setup.tokenizer
+    notes = {"identity": setup.job.identity(), "lineage": setup.job.lineage(), "settings": dict(setup.job.settings), "info": info}
+    node = setup.node
+    if node.adapter is not None:
+        from peft import get_peft_model_state_dict
+
+        state = {k: v.detach().cpu() for k, v in get_peft_model_state_dict(model, state_dict=state).items()}
+        adapters.save_adapter(config, state, setup.out, setup.start)
+        model = adapters.merged(load(setup), config, state, node.adapter) if node.adapter.merge else load(setup)
+        if isinstance(node.adapter, SoftPrompt) and node.adapter.merge:
+            adapters.tokenizer_with_soft_tokens(tokenizer, model.curate_soft_first, node.adapter.tokens)
+        state = None
+    save_model(model, setup.out, state=state, dtype=_written_dtype(setup))
+    _save_tokenizer(setup, tokenizer)
+    if (setup.work / METRICS).is_file():
+        shutil.copyfile(setup.work / METRICS, setup.out / METRICS)
+    (setup.out / NOTES).write_text(json.dumps(notes, sort_keys=True, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return info
+
+
+def _written_dtype(setup: Setup) -> torch.dtype:
+    """That of the starting model: a checkpoint in bf16 stays one, whatever the training computed in."""
+    found = getattr(setup.config, "dtype", None)
+    return found if isinstance(found, torch.dtype) else torch.float32
+
+
+def _save_tokenizer(setup: Setup, tokenizer: Any) -> None:
+    """Tokenizer files with the trained template. tokenizer.json stays the same bytes where no token was added: its sha256 names it."""
+    tokenizer.save_pretrained(str(setup.out))
+    given = Path(setup.tokenizer_folder) / "tokenizer.json"
+    soft = isinstance(setup.node.adapter, SoftPrompt) and setup.node.adapter.merge
+    if given.is_file() and not soft:
+        shutil.copyfile(given, setup.out / "tokenizer.json")
+
+
+def default_order(node: PostTraining, rows: int, batch: int, steps: int, seed: int) -> Order:
+    """Every row once a pass."""
+    return Order(rows, steps * batch, seed)
