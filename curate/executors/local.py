@@ -17,8 +17,8 @@ from types import TracebackType
 
 from curate import errors
 from curate.errors import RunError
+from curate.executors.compiling import Schedule, compile_modules
 from curate.executors.executor import Progress
-from curate.executors.process import warm_up_shares
 
 WARM_UP_PROCESSES = 4  # more would mostly compile the small kernels that all modules share
 MAX_DEATHS = 200  # of one task; the worker itself gives up much sooner where nothing moves
@@ -54,16 +54,13 @@ class LocalExecutor:
 
     def warm_up(self, modules: Sequence[str]) -> None:
         """Compile these kernel modules once, in the first workers, before tasks make all of them want it at the same time."""
-        busy: list[_Worker] = []
-        for share in warm_up_shares(modules, min(self.workers, WARM_UP_PROCESSES)):
-            busy.append(self._worker(busy))
-            busy[-1].pipe.send(("warm", share))
-        for worker in busy:
-            try:
-                worker.pipe.recv()
-            except EOFError as error:
-                status = worker.process.wait()
-                raise RunError(f"The process that compiles the kernels ended with {status}; see its message above.") from error
+        workers: list[_Worker] = []
+        for _ in range(min(self.workers, WARM_UP_PROCESSES, len(modules))):
+            workers.append(self._worker(workers))
+        dead = compile_modules(Schedule(modules), [worker.pipe for worker in workers])
+        for worker in workers:
+            if worker.pipe is dead:
+                raise RunError(f"The process that compiles the kernels ended with {worker.process.wait()}; see its message above.")
 
     def run(self, job_path: str, tasks: Sequence[int], progress: Progress, whole_machine: bool = False) -> None:
         """Run the tasks; see Executor."""
@@ -109,7 +106,7 @@ class LocalExecutor:
             return False
         kind, index = message[0], message[1]
         if kind == "progress":
-            progress(-1, message[2], message[3])
+            progress(-1, *message[2:])
             return True
         worker.task = None
         if kind == "done":

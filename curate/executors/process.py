@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -64,43 +63,31 @@ def warm_up(modules: list[str]) -> None:
         importlib.import_module(f"curate.kernels.{module}")
 
 
-def warm_up_shares(modules: Sequence[str], processes: int) -> list[list[str]]:
-    """Kernel modules dealt out by size of source, so that every kernel is compiled by one process."""
-    from pathlib import Path
-
-    from curate import kernels
-
-    size = {name: (Path(kernels.__path__[0]) / f"{name}.py").stat().st_size for name in modules}
-    shares: list[list[str]] = [[] for _ in range(min(processes, len(modules)))]
-    sizes = [0] * len(shares)
-    for name in sorted(modules, key=lambda name: (-size[name], name)):
-        smallest = sizes.index(min(sizes))
-        shares[smallest].append(name)
-        sizes[smallest] += size[name]
-    return shares
-
-
 class _Throttle:
     """Adds up progress and sends it a few times a second."""
 
     def __init__(self, connection: Connection, index: int) -> None:
         self._connection, self._index = connection, index
         self._rows = self._bytes = 0
+        self._said: tuple[str, float] | tuple[()] = ()
         self._sent = time.monotonic()
 
-    def __call__(self, rows: int, size: int) -> None:
+    def __call__(self, rows: int, size: int, said: str = "", share: float = 0.0) -> None:
         self._rows += rows
         self._bytes += size
+        if said:
+            self._said = (said, share)
         if time.monotonic() - self._sent >= REPORT_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
-        self._connection.send(("progress", self._index, self._rows, self._bytes))
+        self._connection.send(("progress", self._index, self._rows, self._bytes, *self._said))
         self._rows = self._bytes = 0
+        self._said = ()
         self._sent = time.monotonic()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     with contextlib.suppress(OSError, AttributeError):  # Linux only; elsewhere a closed pipe ends us after the task
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -122,7 +109,7 @@ def _start_numba() -> None:
 
 def main(arguments: list[str]) -> None:
     """Entry point of the process."""
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wide = arguments[1:] == ["wide"]
     if not wide:

@@ -31,12 +31,22 @@ def cache_folder() -> Path:
 def module_folder(source: str) -> Path:
     """Where numba keeps the kernels of one source file (also of one outside this folder)."""
     content = hashlib.sha256()
-    for path in sorted(_made_of(Path(source))):
+    for path in sorted(_sources(Path(source))):
         content.update(path.name.encode() + path.read_bytes())
     return cache_folder() / f"{Path(source).stem}-{content.hexdigest()[:12]}"
 
 
-def _made_of(source: Path) -> set[Path]:
+def source_of(name: str) -> Path:
+    """The source file of a kernel module."""
+    return HERE / f"{name}.py"
+
+
+def made_of(name: str) -> list[str]:
+    """The kernel modules whose code may be compiled into this one, itself among them."""
+    return sorted(path.stem for path in _sources(source_of(name)))
+
+
+def _sources(source: Path) -> set[Path]:
     """The file and the kernel modules whose code may be compiled into it."""
     found: set[Path] = set()
     waiting = [source]
@@ -63,8 +73,7 @@ def note_compiled(name: str) -> None:
 
 
 def _mark(name: str) -> Path:
-    source = str(HERE / f"{name}.py")
-    return module_folder(source) / f"compiled-{_machine()}"
+    return module_folder(str(source_of(name))) / f"compiled-{_machine()}"
 
 
 @cache

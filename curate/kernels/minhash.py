@@ -111,7 +111,8 @@ def _band_hashes(
                 new, i = fill_characters(data, i, end, seen == 0, stage1, stage2, words[ngram:])
             else:
                 new = min(end - i, BLOCK)
-                words[ngram : ngram + new] = given[i : i + new]
+                for j in range(new):  # a slice on both sides compiles for 3.7 s: numba brings strings in for its error
+                    words[ngram + j] = given[i + j]
                 i += new
             m = 0
             for j in range(new):

@@ -1,0 +1,87 @@
+"""Modules of kernels are handed out once each, after what they import, whatever order the processes finish in."""
+
+from __future__ import annotations
+
+import threading
+from multiprocessing import Pipe
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.executors.compiling import Schedule, compile_modules
+from curate.kernels import cache
+
+NAMES = "abcdefgh"
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> dict[str, list[str]]:
+    """A module imports only names before its own: no cycles."""
+    return {name: draw(st.lists(st.sampled_from(NAMES[:i]), unique=True)) if i else [] for i, name in enumerate(NAMES)}
+
+
+@given(graphs(), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_every_module_once_and_after_its_needs(needs: dict[str, list[str]], processes: int, chance: Any) -> None:
+    schedule = Schedule(list(NAMES), dict.fromkeys(NAMES, 1), needs)
+    done: list[str] = []
+    busy: list[str] = []
+    while schedule or busy:
+        while len(busy) < processes and (name := schedule.take()) is not None:
+            assert set(needs[name]) <= set(done)
+            busy.append(name)
+        finished = busy.pop(chance.randrange(len(busy)))
+        done.append(finished)
+        schedule.finish(finished)
+    assert sorted(done) == list(NAMES)
+
+
+def test_the_longest_chain_starts_first() -> None:
+    needs = {"big": [], "base": [], "middle": ["base"], "top": ["middle"]}
+    schedule = Schedule(list(needs), {"big": 50, "base": 10, "middle": 30, "top": 30}, needs)
+    assert [schedule.take(), schedule.take(), schedule.take()] == ["base", "big", None]
+    schedule.finish("base")
+    assert schedule.take() == "middle"
+
+
+def test_needs_are_read_from_the_sources() -> None:
+    assert {"minhash", "shingles", "hashing", "compiled"} <= set(cache.made_of("minhash"))
+    assert "minhash" not in cache.made_of("shingles")
+
+
+def _answer(pipe: Any, answers: int, compiled: list[str]) -> None:
+    for _ in range(answers):
+        try:
+            compiled.extend(pipe.recv()[1])
+        except EOFError:
+            return
+        pipe.send(("warm",))
+    pipe.close()
+
+
+def _compile(answers: tuple[int, int]) -> tuple[Any, list[Any], list[str]]:
+    compiled: list[str] = []
+    ours, threads = [], []
+    for count in answers:
+        mine, theirs = Pipe()
+        ours.append(mine)
+        threads.append(threading.Thread(target=_answer, args=(theirs, count, compiled)))
+        threads[-1].start()
+    needs = {name: [NAMES[i - 1]] if i % 2 else [] for i, name in enumerate(NAMES)}
+    dead = compile_modules(Schedule(list(NAMES), dict.fromkeys(NAMES, 1), needs), ours)
+    for pipe in ours:
+        pipe.close()
+    for thread in threads:
+        thread.join()
+    return dead, ours, compiled
+
+
+def test_two_processes_share_the_modules() -> None:
+    dead, _, compiled = _compile((99, 99))
+    assert dead is None
+    assert sorted(compiled) == list(NAMES)
+
+
+def test_a_process_that_dies_is_named() -> None:
+    dead, ours, _ = _compile((1, 99))
+    assert dead is ours[0]
