@@ -83,5 +83,5 @@ def test_two_processes_share_the_modules() -> None:
 
 
 def test_a_process_that_dies_is_named() -> None:
-    dead, ours, _ = _compile((1, 99))
+    dead, ours, _ = _compile((0, 99))
     assert dead is ours[0]
