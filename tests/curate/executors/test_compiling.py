@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from multiprocessing import Pipe
 from typing import Any
@@ -50,12 +51,10 @@ def test_needs_are_read_from_the_sources() -> None:
 
 
 def _answer(pipe: Any, answers: int, compiled: list[str]) -> None:
-    for _ in range(answers):
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the other end is closed
+        for _ in range(answers):
             compiled.extend(pipe.recv()[1])
-        except EOFError:
-            return
-        pipe.send(("warm",))
+            pipe.send(("warm",))
     pipe.close()
 
 
