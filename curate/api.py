@@ -70,7 +70,18 @@ def run(
 
     loaded = load_recipe(os.fspath(recipe), tuple(set), tuple(plugins))
     with make_executor(executor, workers) as runner:
-        return Result(run_recipe(loaded, run_folder(loaded, out, sample), Announced(runner, display, loaded), display, tuple(only), sample))
+        outcome = run_recipe(loaded, run_folder(loaded, out, sample), Announced(runner, display, loaded), display, tuple(only), sample)
+    _describe(outcome.out, display)
+    return Result(outcome)
+
+
+def _describe(out: Path, display: Display | None) -> None:
+    """Write what people read: report.html and card.md. The run is done whatever happens here."""
+    from curate.report.after_run import write_pages
+
+    for problem in write_pages(out):
+        if display is not None:
+            display.note(problem)
 
 
 class Announced:

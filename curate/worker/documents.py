@@ -128,7 +128,9 @@ class Chain:
         mask = pa.array(keep)
         verdict = outcome.verdict
         if verdict is not None:
-            verdict = Verdict(*(v.filter(mask) if v is not None else None for v in verdict))
+            value, partner = (None if v is None else v.filter(mask) for v in (verdict.value, verdict.partner))
+            measured = [m._replace(numbers=m.numbers[keep]) for m in verdict.measured]
+            verdict = Verdict(verdict.keep.filter(mask), verdict.reason.filter(mask), value, partner, measured)
         return outcome._replace(batch=outcome.batch.filter(mask), verdict=verdict, unreadable={})
 
     def take_unreadable(self, path: str) -> list[Unreadable]:
