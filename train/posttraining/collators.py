@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
+from trl.trainer.reward_trainer import DataCollatorForPreference as RewardCollator
 
 
 @dataclass
@@ -47,6 +48,20 @@ class LabelledCollator(DataCollatorForUnpairedPreference):
         if self.pair_up:
             examples = [{**row, "KL_completion_ids": partner(examples, at)} for at, row in enumerate(examples)]
         return super().torch_call(examples)
+
+
+@dataclass
+class WholeCollator(RewardCollator):
+    """Prompt and answer joined, for reward models. margins: whether rows have them."""
+
+    margins: bool = False
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """See trl.trainer.reward_trainer.DataCollatorForPreference."""
+        rows = [{name: [*row["prompt_ids"], *row[name]] for name in ("chosen_ids", "rejected_ids")} for row in examples]
+        if self.margins:
+            rows = [{**made, "margin": row["margin"] or 0.0} for made, row in zip(rows, examples, strict=True)]
+        return super().torch_call(rows)
 
 
 def partner(rows: Sequence[dict[str, Any]], at: int) -> list[int]:

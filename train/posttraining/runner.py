@@ -55,6 +55,16 @@ def _needs() -> None:
             raise MissingDependency.extra(error.name or package, "train", "post-training") from error
 
 
+@dataclass(frozen=True)
+class Plan:
+    """batch: places of a step over all processes; micro: at a time in a process; times: how many of those make a step."""
+
+    batch: int
+    micro: int
+    times: int
+    steps: int
+
+
 @dataclass
 class Setup:
     """One run: its node, its job, and what follows from them before anything heavy is loaded."""
@@ -150,27 +160,31 @@ class Setup:
         if not findings.trained:
             raise DataError("\n".join([f"{name}: no row is left to train on.", *findings.lines(self.node.doctor.allow)]))
 
-    def dataset(self, name: str = ROWS) -> datasets.Dataset:
-        """Rows, mapped into memory."""
+    def dataset(self, held_out: bool = False) -> datasets.Dataset:
+        """Rows that the doctor let pass, mapped into memory."""
         import datasets
 
         datasets.disable_progress_bars()
-        found = datasets.Dataset.from_file(str(self.work / name))
-        return found.remove_columns([c for c in ("margin",) if c in found.column_names and not getattr(self.node, "margin", False)])
+        return datasets.Dataset.from_file(str(self.work / (HELD_OUT if held_out else ROWS)))
 
-    def plan(self, rows: int, largest: int = 8) -> tuple[int, int, int, int]:
-        """(rows of a step, rows at a time, times a step, steps)."""
+    def plan(self, rows: int) -> Plan:
+        """Sizes of batches and number of steps. Raises RecipeError where the numbers don't divide."""
+        node, places = self.node, self.node.places(rows)
         try:
-            batch, micro, times = batching(self.node.batch_size, self.node.micro_batch_size, rows, self.data_processes, largest)
+            batch, micro, times = batching(node.batch_size, node.micro_batch_size, places, self.data_processes, node.largest_micro)
         except ValueError as error:
-            raise RecipeError(f"{self.node.kind.partition(':')[2]}: {error}.") from error
-        steps = self.node.steps or max(1, -(-round(self.node.epochs * rows) // batch))
-        return batch, micro, times, steps
+            raise RecipeError(f"{node.kind.partition(':')[2]}: {error}.") from error
+        return Plan(batch, micro, times, node.steps or max(1, -(-round(node.epochs * places) // batch)))
 
     @property
     def data_processes(self) -> int:
         """Processes that read rows of their own: those that share matrices read the same ones."""
         return self.world // self.node.parallel.tensor
+
+    def wait_for(self, path: Path) -> None:
+        """Wait until rank 0 has written a file."""
+        while not path.is_file():
+            time.sleep(_WAIT)
 
     def last_checkpoint(self) -> str | None:
         """Folder of the newest whole checkpoint of this run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,11 +12,17 @@ from curate.step import Asset
 from formats.lengths import TooLong
 from train.node import ModelNode, TrainJob
 from train.posttraining.launching import Parallel
-from train.posttraining.rendering import NO_TEMPLATE, Kind, Rendering
+from train.posttraining.rendering import Kind, Rendering
 from train.pretrain import Checkpoints
+
+if TYPE_CHECKING:
+    from train.posttraining.runner import Plan, Setup
+    from train.posttraining.training import Parts
 
 Name = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+LORA_LR_FACTOR = 10  # Schulman et al. 2025, "LoRA Without Regret": the best rate is about ten times that of full training
+SOFT_LR = 0.03
 
 
 class _Settings(BaseModel):
@@ -39,10 +45,11 @@ class Lora(_Settings):
 
 
 class SoftPrompt(_Settings):
-    """Trained vectors before every input, the model itself frozen (Lester et al. 2021). Written as an adapter: there are no weights to merge it into."""
+    """Trained vectors before every input, the model itself frozen (Lester et al. 2021)."""
 
     tokens: int = Field(default=20, ge=1, le=4096, description="how many vectors")
     text: str | None = Field(default=None, min_length=1, description="text whose embeddings they start from; null: drawn at random")
+    merge: bool = Field(default=True, description="write a model in which they are tokens; false: the adapter beside the model as it was")
 
 
 class DoctorSettings(_Settings):
@@ -77,6 +84,10 @@ class PostTraining(ModelNode):
     """Base of the kinds that start from a model and train it on rows."""
 
     rows: ClassVar[Kind]
+    head: ClassVar[Literal["language", "reward"]] = "language"
+    generates: ClassVar[bool] = False  # draws answers while it trains
+    largest_micro: ClassVar[int] = 8  # rows at a time, where not set
+    usual_lr: ClassVar[float] = 2e-5
 
     epochs: float = Field(default=1.0, gt=0, le=1000, description="passes over the rows; the last step is filled up from the next pass")
     steps: int | None = Field(default=None, ge=1, le=10**9, description="optimizer steps, in place of epochs")
@@ -87,7 +98,7 @@ class PostTraining(ModelNode):
         le=1 << 16,
         description="rows that one process works on at a time; null: the largest divisor of its share up to 8",
     )
-    lr: float = Field(default=2e-5, gt=0, le=10, description="peak learning rate")
+    lr: float | None = Field(default=None, gt=0, le=10, description="peak learning rate; chosen by the kind, ten times that with LoRA, 0.03 for a soft prompt")
     schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(
         default="linear", description="learning rate after the warm-up; wsd: the last fifth comes down"
     )
@@ -150,10 +161,29 @@ class PostTraining(ModelNode):
             stop=self.stop,
         )
 
-    @property
-    def plain(self) -> bool:
-        """Whether rows go without a chat template."""
-        return self.template == NO_TEMPLATE
+    def peak_lr(self) -> float:
+        """The learning rate that is used."""
+        if self.lr is not None:
+            return self.lr
+        return SOFT_LR if isinstance(self.adapter, SoftPrompt) else self.usual_lr * (LORA_LR_FACTOR if self.adapter is not None else 1)
+
+    def places(self, rows: int) -> int:
+        """Places of a pass over so many rows: a row may stand at several."""
+        return rows
+
+    def dataset(self, setup: Setup, held_out: bool = False) -> Any:
+        """Rows as the trainer reads them."""
+        return setup.dataset(held_out)
+
+    def order(self, setup: Setup, rows: int, plan: Plan) -> Any:
+        """The sampler of the run: every row once a pass."""
+        from train.posttraining.order import Order
+
+        return Order(rows, plan.steps * plan.batch, setup.job.seed)
+
+    def trainer(self, parts: Parts) -> Any:
+        """The trainer of the kind, made of the parts. Imports torch."""
+        raise NotImplementedError
 
     def forecast(self, inputs: Mapping[str, NodeInput], exact: bool) -> list[str]:
         """Rows and steps, as far as they are known."""

@@ -49,7 +49,10 @@ class Kto(_Ours, trl.KTOTrainer):  # type: ignore[misc]
 
 
 class RewardModel(_Ours, trl.RewardTrainer):  # type: ignore[misc]
-    """A Bradley-Terry reward model on chosen_ids and rejected_ids (whole rows)."""
+    """A Bradley-Terry reward model on prompt_ids, chosen_ids, rejected_ids."""
+
+    def _set_signature_columns_if_needed(self) -> None:
+        self._signature_columns = ["prompt_ids", "chosen_ids", "rejected_ids", "margin"]
 
 
 class _Prompts(_Ours):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainerCallback
 
@@ -19,9 +20,9 @@ from train.models import load_model, save_model
 from train.posttraining import adapters
 from train.posttraining.flat import choose_attention
 from train.posttraining.launching import arguments, write_configs
-from train.posttraining.order import GroupedOrder, Order
-from train.posttraining.runner import HELD_OUT, METRICS, NOTES, Setup, out_of_memory
-from train.posttraining.settings import PostTraining, SoftPrompt
+from train.posttraining.order import Order, places_to_rows
+from train.posttraining.runner import METRICS, NOTES, Plan, Setup, out_of_memory
+from train.posttraining.settings import SoftPrompt
 from train.spec import HUB
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
@@ -35,20 +36,24 @@ class Parts:
     setup: Setup
     common: dict[str, Any]  # arguments of every trl config
     given: dict[str, Any]  # arguments of every trl trainer
-    order: Order | GroupedOrder
+    plan: Plan
     attention: str
-    micro: int
-    times: int
-    batch: int
-    steps: int
 
-    def reference(self) -> Any:
-        """The starting model once more, frozen, for trainers that compare with it; None with an adapter, which can be switched off."""
-        if self.setup.node.adapter is not None:
+    def reference(self, where: str | None = None) -> Any:
+        """The model to compare with, frozen: the starting one once more, or another. None with an adapter, which can be switched off."""
+        node, job = self.setup.node, self.setup.job
+        if node.adapter is not None:
             return None
-        model = load(self.setup)
-        choose_attention(model, self.setup.node.attention, self.padding)
+        model = load(self.setup) if where is None else load_model(job.inputs[where].folder if where in job.inputs else where)
+        choose_attention(model, node.attention, self.padding)
         return model.requires_grad_(False).eval()
+
+    @staticmethod
+    def bare(model: Any) -> Any:
+        """The transformers model below an adapter."""
+        from accelerate.utils import is_peft_model
+
+        return model.get_base_model() if is_peft_model(model) else model
 
     @property
     def padding(self) -> bool:
@@ -101,20 +106,20 @@ def _fit_vocabulary(model: Any, setup: Setup) -> None:
 def train_and_write(setup: Setup) -> dict[str, Any]:
     """Train from the last checkpoint, if there is one, and write the model. Returns figures for the manifest."""
     node = setup.node
-    rows = setup.dataset()
-    batch, micro, times, steps = setup.plan(len(rows), node.largest_micro)
-    order = node.order(len(rows), batch, steps, micro, times, setup)
+    rows = node.dataset(setup)
+    plan = setup.plan(len(rows))
+    order = node.order(setup, len(rows), plan)
     quantized = adapters.quantization(node.adapter)
     model = load(setup, quantized)
     padding = node.padding or isinstance(node.adapter, SoftPrompt)
     attention = choose_attention(model, node.attention, padding or node.generates)
     new_ids = setup.tokenizer.convert_tokens_to_ids(list(node.new_tokens)) if node.new_tokens else []
     config = adapters.peft_config(node.adapter, "SEQ_CLS" if node.head == "reward" else "CAUSAL_LM", setup.tokenizer_folder, new_ids)
-    record = Recorder(setup, steps, order, rows)
+    record = Recorder(setup, plan, order, rows)
     given = {"model": model, "train_dataset": rows, "processing_class": setup.tokenizer, "peft_config": config, "callbacks": [record]}
     if node.evaluation is not None:
-        given["eval_dataset"] = setup.dataset(HELD_OUT)
-    parts = Parts(setup, common_arguments(setup, micro, times, steps), given, order, attention, micro, times, batch, steps)
+        given["eval_dataset"] = node.dataset(setup, held_out=True)
+    parts = Parts(setup, common_arguments(setup, plan), given, plan, attention)
     trainer = node.trainer(parts)
     trainer.curate_order = order
     trainer.remove_callback(PrinterCallback)
@@ -125,27 +130,27 @@ def train_and_write(setup: Setup) -> dict[str, Any]:
         held_out = trainer.evaluate() if node.evaluation is not None else {}
     except torch.OutOfMemoryError as error:
         raise out_of_memory(error) from error
-    return _write(setup, trainer, config, record, held_out, {"rows": len(rows), "batch": batch, "steps": steps})
+    return _write(setup, trainer, config, record, held_out, {"rows": len(rows), "batch": plan.batch, "steps": plan.steps})
 
 
-def common_arguments(setup: Setup, micro: int, times: int, steps: int) -> dict[str, Any]:
+def common_arguments(setup: Setup, plan: Plan) -> dict[str, Any]:
     """Arguments that all of trl's configurations share."""
     node, gpu = setup.node, torch.cuda.is_available()
     bf16 = node.precision == "bf16" or (node.precision == "auto" and gpu)
-    warmup = round(node.warmup * steps)
+    steps = plan.steps
     seed = setup.job.seed % (1 << 32)
     return {
         "output_dir": str(setup.work),
-        "per_device_train_batch_size": micro,
-        "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": times,
+        "per_device_train_batch_size": plan.micro,
+        "per_device_eval_batch_size": plan.micro,
+        "gradient_accumulation_steps": plan.times,
         "max_steps": steps,
-        "learning_rate": node.lr,
+        "learning_rate": node.peak_lr(),
         "lr_scheduler_type": _SCHEDULES[node.schedule],
         "lr_scheduler_kwargs": {"num_decay_steps": max(1, round(_DECAY * steps)), "decay_type": "linear"}
         if node.schedule == "wsd"
         else None,
-        "warmup_steps": warmup,
+        "warmup_steps": round(node.warmup * steps),
         "weight_decay": node.weight_decay,
         "adam_beta2": node.beta2,
         "optim": "adamw_torch_fused" if gpu else "adamw_torch",
@@ -173,8 +178,9 @@ def common_arguments(setup: Setup, micro: int, times: int, steps: int) -> dict[s
 class Recorder(TrainerCallback):  # type: ignore[misc]
     """metrics.jsonl, progress, checkpoints by the clock, and the rows behind a loss that is no number."""
 
-    def __init__(self, setup: Setup, steps: int, order: Any, rows: Any) -> None:
-        self.setup, self.steps, self.order, self.rows = setup, steps, order, rows
+    def __init__(self, setup: Setup, plan: Plan, order: Any, rows: Any) -> None:
+        self.setup, self.plan, self.order, self.rows = setup, plan, order, rows
+        self.steps = plan.steps
         self.saved = self.logged = self.begun = time.monotonic()
         self.tokens = 0.0
         self.last: dict[str, float] = {}
@@ -223,24 +229,15 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         return control
 
     def _no_number(self, step: int) -> None:
-        batch = self.setup.plan(len(self.rows), self.setup.node.largest_micro)[0]
         names = ""
         if isinstance(self.order, Order) and "id" in self.rows.column_names:
-            from train.posttraining.order import places_to_rows
-
-            import_places = range((step - 1) * batch, step * batch)
-            numbers = places_to_rows(_i64(import_places), len(self.rows), self.order.seed).tolist()
+            places = np.arange((step - 1) * self.plan.batch, step * self.plan.batch)
+            numbers = places_to_rows(places, len(self.rows), self.order.seed).tolist()
             names = ", ".join(self.rows[n]["id"] or f"row {n}" for n in numbers[:20])
         raise RunError(
             f"the loss of step {step} is no number. Its rows: {names or 'unknown'}. Look at them, lower lr, or set clip; "
             "the same command goes on from the last checkpoint."
         )
-
-
-def _i64(places: range) -> Any:
-    import numpy as np
-
-    return np.arange(places.start, places.stop, dtype=np.int64)
 
 
 def _write(
@@ -291,8 +288,3 @@ def _save_tokenizer(setup: Setup, tokenizer: Any) -> None:
     soft = isinstance(setup.node.adapter, SoftPrompt) and setup.node.adapter.merge
     if given.is_file() and not soft:
         shutil.copyfile(given, setup.out / "tokenizer.json")
-
-
-def default_order(node: PostTraining, rows: int, batch: int, steps: int, seed: int) -> Order:
-    """Every row once a pass."""
-    return Order(rows, steps * batch, seed)
