@@ -96,7 +96,7 @@ def _line(error: BaseException, path: str) -> int:
 
 
 def _steps_of(module: ModuleType, path: str, sha256: str) -> dict[str, type[Step]]:
-    """Step classes that the file itself defines, by name."""
+    """Step classes that the file itself defines, by name. None need be there where it marks something else with `curate_plugin = True`."""
     found: dict[str, type[Step]] = {}
     for value in vars(module).values():
         if not (isinstance(value, type) and issubclass(value, Step) and value.__module__ == module.__name__):
@@ -113,7 +113,7 @@ def _steps_of(module: ModuleType, path: str, sha256: str) -> dict[str, type[Step
             raise RecipeError(Problem(f"a step {name!r} exists already; a plugin can't replace it. Give yours another name.", path))
         value.plugin_digest = sha256  # type: ignore[attr-defined]  # part of the key of stages that use it
         found[name] = value
-    if not found:
+    if not found and not any(getattr(value, "curate_plugin", False) is True for value in vars(module).values()):
         message = "defines no step: no subclass of curate.step.Step with a `name`, and no function with @per_document."
         raise RecipeError(Problem(message, path))
     return found

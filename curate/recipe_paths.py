@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from curate.io.files import is_local
 from curate.recipe_yaml import Item, Problems, sequence
 from curate.registry import nearest
-from curate.settings import dump, fields
+from curate.settings import Field, dump, fields
 
 
 def path_fields(cls: type[BaseModel]) -> dict[str, bool | str]:
@@ -38,6 +38,8 @@ def path_fields(cls: type[BaseModel]) -> dict[str, bool | str]:
 
 def resolve(cls: type[BaseModel], given: Item, folder: str, nodes: Collection[str], where: str, problems: Problems) -> Item:
     """Return the settings with every path absolute and every glob expanded; what matches nothing is a problem."""
+    for key, inner in _nested(cls, given).items():
+        given = given.with_entry(key, resolve(inner, given.value[key], folder, nodes, f"{where}.{key}", problems))
     for key, kind in path_fields(cls).items():
         item = given.value.get(key)
         if item is None:
@@ -47,6 +49,21 @@ def resolve(cls: type[BaseModel], given: Item, folder: str, nodes: Collection[st
         elif isinstance(item.value, tuple) and all(isinstance(part.value, str) for part in item.value):
             given = given.with_entry(key, _several(item, kind, folder, nodes, f"{where}.{key}", problems))
     return given
+
+
+def _nested(cls: type[BaseModel], given: Item) -> dict[str, type[BaseModel]]:
+    """Settings that are mappings of settings with paths in them: key -> their class, the one that knows every key that is given."""
+    found: dict[str, type[BaseModel]] = {}
+    for key, info in fields(cls).items():
+        item = given.value.get(key)
+        if item is not None and item.is_mapping:
+            classes = [
+                m.annotation for m in Field.of(info).members() if isinstance(m.annotation, type) and issubclass(m.annotation, BaseModel)
+            ]
+            fitting = [inner for inner in classes if set(item.value) <= set(fields(inner))]
+            if fitting:
+                found[key] = fitting[0]
+    return found
 
 
 def _single(item: Item, kind: bool | str, folder: str, nodes: Collection[str], where: str, problems: Problems) -> Item:
@@ -104,4 +121,7 @@ def as_given(model: BaseModel, given: Item) -> dict[str, Any]:
     for key in path_fields(type(model)):
         if key in given.value:
             dumped[key] = given.value[key].plain()
+    for key, inner in _nested(type(model), given).items():
+        for name in path_fields(inner).keys() & given.value[key].value.keys():
+            dumped[key][name] = given.value[key].value[name].plain()
     return dumped

@@ -28,7 +28,7 @@ def to_batch(records: Sequence[Record], ids: Sequence[str] | None = None, source
         "source": pa.array([r.source or source for r in records], pa.string()),
         "meta": pa.array([dumps(r.meta) if r.meta else _NO_META for r in records], pa.large_string()),
         "messages": _messages([r.messages for r in records]),
-        "candidates": _candidates([r.candidates for r in records]),
+        "candidates": candidate_column([r.candidates for r in records]),
         "tools": pa.array([r.tools for r in records], pa.large_string()),
         "plain": pa.array([r.plain for r in records], pa.bool_()),
     }
@@ -42,7 +42,7 @@ def from_batch(batch: pa.RecordBatch) -> list[Record]:
     `text` is raw text where a plain row has neither messages nor candidates, and a view of them otherwise.
     """
     messages = _read_messages(batch.column("messages"))
-    candidates = _read_candidates(batch.column("candidates"))
+    candidates = read_candidates(batch.column("candidates"))
     rows = zip(
         messages,
         candidates,
@@ -129,7 +129,8 @@ def _spans(flat: list[Span]) -> pa.StructArray:
     return _struct(columns, _SPAN)
 
 
-def _candidates(values: Sequence[Sequence[Candidate]]) -> pa.ListArray:
+def candidate_column(values: Sequence[Sequence[Candidate]]) -> pa.ListArray:
+    """A column of candidates, one list for each row."""
     return _lists(values, _candidate_structs, pa.list_(CANDIDATE))
 
 
@@ -203,7 +204,8 @@ def _read_spans(column: pa.ListArray) -> list[Any]:
     return _cut(list(map(Span, *(_values(c) for c in column.flatten().flatten()))), column, False)
 
 
-def _read_candidates(column: pa.ListArray) -> list[list[Candidate]]:
+def read_candidates(column: pa.ListArray) -> list[list[Candidate]]:
+    """The candidates of each row; [] for null."""
     structs = column.flatten()
     if not len(structs):
         return [[] for _ in range(len(column))]
