@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from curate.cli import audits, classifiers, indexes, look, recipes, reports, running, tokenizers, tuning
+from curate.cli import audits, classifiers, exports, indexes, look, recipes, reports, running, tokenizers, tuning
 
 
 def build_app(arguments: list[str]) -> typer.Typer:
@@ -29,6 +29,7 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.command("schema")(recipes.schema)
     app.command("tune")(tuning.tune)
     app.command("gc")(running.gc)
+    app.command("export")(exports.export)
     app.command("report")(reports.report)
     app.command("card")(reports.card)
     app.command("push")(reports.push)
