@@ -5,6 +5,7 @@ The engine runs the same bound functions on batches from disk; here the whole ta
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, cast
 
 import numpy as np
@@ -28,9 +29,21 @@ def outcomes(step: Step, batches: list[pa.RecordBatch], ctx: WorkContext | None 
 def run_step(step: Step, table: pa.Table, ctx: WorkContext | None = None) -> pa.Table:
     """Return the table as the step leaves it: dropped rows gone, new columns there."""
     done = outcomes(step, _batches(table), ctx)
-    kept = [o.batch.filter(o.verdict.keep) if o.verdict is not None else o.batch for o in done]
+    kept = [_kept(step, o) for o in done]
     result = pa.Table.from_batches(kept)
     return result.drop_columns([ROW]) if ROW in result.column_names and ROW not in table.column_names else result
+
+
+def _kept(step: Step, outcome: Outcome) -> pa.RecordBatch:
+    """The rows that stay; a warning tells of those that the step could not process."""
+    keep = np.ones(len(outcome.batch), bool) if outcome.verdict is None else outcome.verdict.keep.to_numpy(zero_copy_only=False).copy()
+    if outcome.unreadable:
+        keep[list(outcome.unreadable)] = False
+        row, error = next(iter(outcome.unreadable.items()))
+        warnings.warn(
+            f"{step.name} could not process {len(outcome.unreadable)} documents, the first one is row {row}: {error}", stacklevel=4
+        )
+    return outcome.batch if keep.all() else outcome.batch.filter(pa.array(keep))
 
 
 def _batches(table: pa.Table) -> list[pa.RecordBatch]:

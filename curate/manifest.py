@@ -97,6 +97,11 @@ def dataset_ledger(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, An
         if rows is None:
             total |= {"rows_in": came, "bytes_in": sum(b["bytes_in"] for b in books)}
             total["funnel"].append({"step": "read", "rows": came, "bytes": total["bytes_in"], "dropped": {}})
+            skipped: Counter[str] = Counter()
+            for book in books:
+                skipped.update(book.get("skipped", {}))
+            if skipped:
+                total["skipped"] = dict(sorted(skipped.items()))
         elif came != rows:
             raise StepError(
                 f"{stage.label} read {came} documents of {rows} that the stage before wrote. Delete {stage.folder.path} and run again."

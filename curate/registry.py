@@ -46,6 +46,7 @@ STEPS = {
     "nsfw": "curate.steps.safety:Nsfw",
     "filter": "curate.steps.expression:Filter",
     "sample": "curate.steps.sampling:Sample",
+    "extract": "curate.steps.extraction:Extract",
     "tokenize": "curate.steps.tokenization:Tokenize",
 }
 
@@ -55,6 +56,9 @@ READERS = {
     "arrow": "curate.io.columnar:ArrowReader",
     "csv": "curate.io.delimited:CsvReader",
     "text": "curate.io.text:TextReader",
+    "warc": "curate.io.archives:WarcReader",
+    "wet": "curate.io.archives:WetReader",
+    "arc": "curate.io.archives:ArcReader",
     "installed_docs": "curate.io.installed_docs:InstalledDocsReader",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -177,6 +178,7 @@ class Gathering:
         self.bytes = 0
         self.rows: list[tuple[Any, ...]] = []
         self.unreadable: list[Unreadable] = []
+        self.skipped: Counter[str] = Counter()
 
     def add(self, size: int, *row: Any) -> None:
         """Add a row in schema order. size: bytes of its text and meta, more or less."""
@@ -190,13 +192,13 @@ class Gathering:
 
     def take(self) -> Iterator[Rows]:
         """Yield what was gathered, and start anew."""
-        rows, unreadable = self.rows, tuple(self.unreadable)
+        rows, unreadable, skipped = self.rows, tuple(self.unreadable), self.skipped
         self._clear()
-        if not rows and not unreadable:
+        if not rows and not unreadable and not skipped:
             return
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self.schema, strict=True)]
-        yield Rows(pa.RecordBatch.from_arrays(arrays, schema=self.schema), unreadable)
+        yield Rows(pa.RecordBatch.from_arrays(arrays, schema=self.schema), unreadable, skipped)
 
 
 def valid_utf8(data: bytes) -> bool:

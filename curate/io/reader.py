@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import pyarrow as pa
@@ -44,10 +45,15 @@ class Unreadable(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A batch of readable documents and what was unreadable since the last one."""
+    """A batch of readable documents, and what was unreadable or passed over since the last one.
+
+    skipped: entries of the input that are no documents by the reader's settings (a request in a crawl archive, a vendored
+    file of a source tree), by reason. They are counted in the manifest beside the ledger and are not rows of it.
+    """
 
     batch: pa.RecordBatch
     unreadable: tuple[Unreadable, ...] = ()
+    skipped: Mapping[str, int] = MappingProxyType({})
 
 
 class Reader(BaseModel):

@@ -94,7 +94,7 @@ class _Plain:
         self._file = file
 
     def read(self, size: int) -> bytes:
-        return _from_disk(self._file.read, size)
+        return from_disk(self._file.read, size)
 
 
 class _Gzip:
@@ -124,7 +124,7 @@ class _Gzip:
     def _more(self) -> bool:
         """Have input at hand; False at the end of a whole file."""
         while not self._input:
-            self._input = _from_disk(self._file.read, INPUT)
+            self._input = from_disk(self._file.read, INPUT)
             if not self._input:
                 if self._inside:
                     raise self._break("the gzip stream ends early (truncated file)")
@@ -146,7 +146,7 @@ class _Gzip:
             out = self._inflate.decompress(self._input, PIECE)
         except zlib.error as error:
             self._break(f"the gzip stream is damaged ({error})")
-            self._pending = [b for b in [_until_error(before, self._input)] if b]
+            self._pending = [b for b in [until_error(before, self._input)] if b]
             return
         self._input = self._inflate.unconsumed_tail
         if self._inflate.eof:
@@ -157,7 +157,7 @@ class _Gzip:
             self._pending = [out]
 
 
-def _until_error(inflate: Any, data: bytes) -> bytes:
+def until_error(inflate: Any, data: bytes) -> bytes:
     """Everything that `data` gives before its error: inflate stops short of an error while its output is full."""
     pieces: list[bytes] = []
     step = PIECE
@@ -209,7 +209,7 @@ class _Followed:
         self.headers = FrameHeaders()
 
     def read(self, size: int) -> bytes:
-        data = _from_disk(self._file.read, size)
+        data = from_disk(self._file.read, size)
         self.headers.feed(data)
         return data
 
@@ -323,7 +323,8 @@ def zstd_frames(file: BinaryIO) -> list[Frame] | None:
     return frames if position == size and not headers.unfinished else None
 
 
-def _from_disk(read: Callable[[int], bytes], size: int) -> bytes:
+def from_disk(read: Callable[[int], bytes], size: int) -> bytes:
+    """Read from a file. Raises DataError where the disk or the connection fails."""
     try:
         return read(size)
     except OSError as error:

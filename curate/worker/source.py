@@ -6,8 +6,9 @@ keeps its name through all stages of a dataset.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ class Numbered(NamedTuple):
     batch: pa.RecordBatch
     unreadable: tuple[Unreadable, ...]
     path: str
+    skipped: Mapping[str, int] = MappingProxyType({})  # passed over before it, by reason
 
 
 def read_source(job: dict[str, Any], stages: Path, index: int) -> Iterator[Numbered]:
@@ -52,7 +54,7 @@ def read_source(job: dict[str, Any], stages: Path, index: int) -> Iterator[Numbe
     for path, rows in batches:
         number = pa.array(np.arange(ordinal, ordinal + len(rows.batch), dtype=np.int64))
         ordinal += len(rows.batch)
-        yield Numbered(with_columns(rows.batch, {ROW: number}), rows.unreadable, path)
+        yield Numbered(with_columns(rows.batch, {ROW: number}), rows.unreadable, path, rows.skipped)
 
 
 def empty_batch(job: dict[str, Any], stages: Path, index: int) -> pa.RecordBatch:
@@ -78,7 +80,7 @@ def _read_splits(job: dict[str, Any], source: dict[str, Any], index: int) -> Ite
                 if left is None:
                     yield split.path, rows
                     continue
-                yield split.path, Rows(rows.batch.slice(0, left), rows.unreadable)
+                yield split.path, Rows(rows.batch.slice(0, left), rows.unreadable, rows.skipped)
                 left -= len(rows.batch)
                 if left <= 0:
                     break

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from curate import registry
 from curate.errors import DataError
 from curate.io.reader import Reader
 from curate.schema import DOCUMENT
+from tests.curate.io.archive_files import arc_record, warc_record
 
 TEXTS = ["plain", "two\nlines", "", "\u00e9\u4f60\U0001f600\u200b\u0301 \u2028\u0085", "x" * (1 << 20), "tab\t\"quote\", 'comma'", " "]
 
@@ -49,18 +52,30 @@ def text(folder: Path, texts: list[str]) -> None:
         (folder / f"{number}.txt").write_text(each, newline="")
 
 
-MAKE: dict[str, Callable[[Path, list[str]], None]] = {"jsonl": jsonl, "parquet": parquet, "arrow": arrow, "csv": delimited, "text": text}
-OWN = ("jsonl", "parquet", "arrow", "csv", "text", "installed_docs")
+def archive(folder: Path, texts: list[str]) -> None:
+    """A file of each kind that the three archive readers find by its ending."""
+    for kind, name in (("response", "a.warc.gz"), ("conversion", "a.warc.wet.gz")):
+        records = [warc_record(kind, t, f"http://example.org/{i}", {"X-K": str(i)}) for i, t in enumerate(texts)]
+        (folder / name).write_bytes(b"".join(gzip.compress(r, 1) for r in records))
+    (folder / "a.arc").write_bytes(b"".join(arc_record(t, f"http://example.org/{i}") for i, t in enumerate(texts)))
+
+
+MAKE: dict[str, Callable[[Path, list[str]], None]] = {
+    "jsonl": jsonl, "parquet": parquet, "arrow": arrow, "csv": delimited, "text": text,
+}  # fmt: skip
+ARCHIVES = ("warc", "wet", "arc") if importlib.util.find_spec("fastwarc") and importlib.util.find_spec("resiliparse") else ()
+MAKE |= dict.fromkeys(ARCHIVES, archive)
+OWN = ("jsonl", "parquet", "arrow", "csv", "text", "warc", "wet", "arc", "installed_docs")
 
 
 def documents(reader: Reader, base: Path, split_bytes: int = 1 << 28) -> list[dict[str, Any]]:
     rows = []
     for split in reader.splits(str(base), split_bytes):
-        for batch, unreadable in reader.read(split, "data"):
+        for batch, unreadable, _ in reader.read(split, "data"):
             assert batch.schema.equals(pa.schema([*DOCUMENT, *(pa.field(n, t) for n, t in reader.extra_columns().items())]))
             batch.validate(full=True)
             assert batch.column("id").null_count == batch.column("text").null_count == batch.column("meta").null_count == 0
-            assert unreadable == ()
+            assert tuple(unreadable) == ()
             rows += batch.to_pylist()
     return rows
 

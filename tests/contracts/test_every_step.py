@@ -66,6 +66,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "substrings": ["poker"],
             "keep_missing": False,
         },
+        "extract": {"engine": "resiliparse"},
         "bad_words": {"words": ["plain", "in a row", "straße", "中文"], "keep_fraction": 0.5},
         "datatrove": {"filter": "GopherQualityFilter", "settings": {"min_doc_words": 5, "min_avg_word_length": 2}},
         "tokenize": {"tokenizer": str(tokenizer)},
@@ -182,7 +183,7 @@ def result(step: Step, batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.concat_tables(rows).combine_chunks().replace_schema_metadata(None)
 
 
-EXTRAS = {"hf_classifier": "torch", "ifd": "torch", "perplexity": "kenlm"}  # steps that a base install can't bind
+EXTRAS = {"extract": "resiliparse", "hf_classifier": "torch", "ifd": "torch", "perplexity": "kenlm"}  # steps that a base install can't bind
 NAMES = [name for name in registry.names("steps") if importlib.util.find_spec(EXTRAS.get(name, "curate"))]
 
 

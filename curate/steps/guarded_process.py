@@ -1,0 +1,122 @@
+"""The other side of `guarded_calls`: `python -m curate.steps.guarded_process FD`.
+
+Two generations. This process imports the engine once, then forks a server for every socket that it is sent, and tells
+how each one ended. It has one thread, so forking is safe, and a new server costs milliseconds where the imports cost a
+second. A server does one document after the other under the kernel's own limits: a timer of CPU time whose signal
+nobody handles, and a bound on its address space.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+LENGTH = struct.Struct(">I")
+ANSWER = struct.Struct(">BI")
+DONE, FAILED, NO_MEMORY = range(3)
+MEMORY_STATUS = 12  # of a process that could not hold even the question
+PR_SET_PDEATHSIG = 1
+WALL_FACTOR, WALL_SLACK_S = 20, 10  # a server that waits instead of computing is ended too, much later
+
+
+def serve_forks(control: socket.socket) -> None:
+    """Fork a server for each descriptor that comes, one at a time, and answer with its wait status."""
+    size = LENGTH.unpack(receive(control, LENGTH.size))[0]
+    settings = json.loads(receive(control, size))
+    module, _, name = settings["target"].partition(":")
+    function: Callable[[bytes], bytes] = getattr(importlib.import_module(module), name)(**settings["arguments"])
+    gc.collect()
+    gc.freeze()
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        child = os.fork()
+        if not child:
+            control.close()
+            _die_with_parent()
+            _serve(socket.socket(fileno=descriptors[0]), function, settings["cpu_s"], settings["memory_bytes"])
+        os.close(descriptors[0])
+        _, status = os.waitpid(child, 0)
+        control.sendall(struct.pack(">i", status))
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    """Exactly `size` bytes. Raises EOFError where the other side is gone."""
+    held = bytearray(size)
+    view = memoryview(held)
+    while len(view):
+        got = sock.recv_into(view)
+        if not got:
+            raise EOFError
+        view = view[got:]
+    return bytes(held)
+
+
+def _serve(work: socket.socket, function: Callable[[bytes], bytes], cpu_s: float, memory_bytes: int) -> None:
+    """Answer until the socket closes; never returns."""
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115  the process ends soon
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory_bytes, used + memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        while True:
+            count = LENGTH.unpack(receive(work, LENGTH.size))[0]
+            sizes = struct.unpack(f">{count}I", receive(work, count * LENGTH.size))
+            payload = receive(work, sum(sizes))
+            at = 0
+            for size in sizes:
+                kind, answer = _answer(function, payload[at : at + size], cpu_s)
+                work.sendall(ANSWER.pack(kind, len(answer)) + answer)
+                if kind == NO_MEMORY:
+                    os._exit(MEMORY_STATUS)
+                at += size
+    except (EOFError, ConnectionError):
+        os._exit(0)
+    except MemoryError:
+        os._exit(MEMORY_STATUS)
+    except BaseException:  # noqa: BLE001  a forked process must not run what its parent has left to do
+        os._exit(1)
+
+
+def _answer(function: Callable[[bytes], bytes], document: bytes, cpu_s: float) -> tuple[int, bytes]:
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * cpu_s + WALL_SLACK_S)
+    try:
+        return DONE, function(document)
+    except MemoryError:
+        return NO_MEMORY, b""
+    except Exception as error:  # noqa: BLE001  whatever an engine raises on a page is the page's row in the quarantine
+        return FAILED, f"{type(error).__name__}: {error}"[:500].encode("utf-8", "replace")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _die_with_parent() -> None:
+    prctl: Any = ctypes.CDLL(None).prctl
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> None:
+    """Serve until the control socket closes."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        serve_forks(control)
+    except (EOFError, ConnectionError):
+        return
+
+
+if __name__ == "__main__":
+    main()
