@@ -138,7 +138,9 @@ class GuardedCalls:
 
 def _end(process: subprocess.Popen[bytes], sockets: list[socket.socket]) -> None:
     for one in sockets:
-        one.close()
+        one.close()  # both generations end at the end of their sockets
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(1)
     process.kill()
     process.wait()
 
