@@ -1,13 +1,14 @@
-"""The arithmetic of a mix: stages and shares to whole windows, whole windows to an order.
+"""The arithmetic of a mix: stages and shares to a plan of whole windows.
 
-A window is `seq_len` tokens of one source. Everything is counted in windows, in integers or exact fractions, so that the
-schedule is the same on every machine.
+A window is `seq_len` tokens of one source, or less where packing pads it. Everything is counted in integers or exact fractions,
+so that the plan is the same on every machine.
 
-    stage    n = tokens // seq_len windows, shared out by largest remainder
-    segment  a run of windows with constant shares; whole counts per source. A stage without ramp is one segment (cut
-             where it is longer than 2^20 windows); a stage with a ramp runs in up to 64 steps of equal length, each with
-             the weights that the ramp has at the middle of the step
-    order    `curate.kernels.interleave` inside each segment
+    share    of a source, of the trained tokens: its weight, times its mean document (`by: documents`), times its size to the power
+             1 / temperature
+    stage    as many windows as its tokens fill at these shares
+    segment  a run of windows with constant shares of the places, in whole `UNIT`s. A stage without ramp is one; a stage with a ramp
+             runs in up to 64 steps of equal length, each with the shares that the ramp has at the middle of the step
+    order    `curate.kernels.interleave`, over the whole mix
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from curate.errors import RecipeError
 
 RAMP_STEPS = 64
 RAMP_STEP_WINDOWS = 16  # at least
-SEGMENT_WINDOWS = 1 << 20  # what a loader lays out at once
+UNIT = 1 << 40  # a whole place, in the plan (curate.kernels.interleave)
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
 
@@ -32,7 +33,7 @@ class Segment:
     """A run of windows with constant shares."""
 
     windows: int
-    counts: tuple[int, ...]  # per source, adding up to `windows`
+    shares: tuple[int, ...]  # of each place per source, adding up to UNIT
 
 
 def parse_tokens(value: Any) -> Any:
@@ -57,46 +58,56 @@ def largest_remainder(shares: Sequence[Fraction], total: int) -> tuple[int, ...]
     return tuple(floors)
 
 
-def normalised(weights: Mapping[str, float], sources: Sequence[str]) -> list[Fraction]:
+def normalised(weights: Mapping[str, Fraction], sources: Sequence[str]) -> list[Fraction]:
     """Weights as exact shares that add up to one, in the order of `sources`; absent ones are 0."""
-    exact = [Fraction(str(weights.get(name, 0))) for name in sources]
+    exact = [weights.get(name, Fraction(0)) for name in sources]
     return [weight / sum(exact) for weight in exact]
 
 
-def stage_segments(windows: int, before: Sequence[Fraction] | None, shares: Sequence[Fraction], anneal: str | None) -> list[Segment]:
-    """Cut a stage into segments whose counts follow its shares, rounded on the running total.
+def powered(size: int, temperature: float) -> Fraction:
+    """size ** (1 / temperature), rounded to 12 digits: libraries differ in the last bit.
 
-    before: shares of the stage before, where the ramp starts; needed with `anneal`
+    The exponent of Conneau et al. 2020 (XLM-R, section 3.1; alpha = 0.3 there) is 1 / temperature: 1 keeps the sizes, more flattens them.
     """
-    steps = 1
-    if anneal is not None:
-        steps = min(RAMP_STEPS, max(1, windows // RAMP_STEP_WINDOWS))
-    segments: list[Segment] = []
-    due = [Fraction(0)] * len(shares)
-    given = [0] * len(shares)
-    for step in range(steps):
-        now = (
-            list(shares) if anneal is None or before is None else _between(before, shares, _ramp(anneal, Fraction(2 * step + 1, 2 * steps)))
-        )
-        first, last = windows * step // steps, windows * (step + 1) // steps
-        parts = max(1, -(-(last - first) // SEGMENT_WINDOWS))
-        for part in range(parts):
-            size = (last - first) * (part + 1) // parts - (last - first) * part // parts
-            due = [d + size * share for d, share in zip(due, now, strict=True)]
-            counts = _whole([d - g for d, g in zip(due, given, strict=True)], size)
-            given = [g + c for g, c in zip(given, counts, strict=True)]
-            if size:
-                segments.append(Segment(size, counts))
-    return segments
+    return Fraction(format(float(size) ** (1 / temperature), ".12g")) if size else Fraction(0)
 
 
-def _whole(owed: Sequence[Fraction], size: int) -> tuple[int, ...]:
-    """Whole counts for what is owed since the stage began; a source that got a window too much is owed none."""
-    counts = list(largest_remainder([max(o, Fraction(0)) for o in owed], size))
-    while (over := sum(counts) - size) > 0:  # only where somebody is owed less than nothing
-        slack = [(o - c, i) for i, (o, c) in enumerate(zip(owed, counts, strict=True)) if c]
-        counts[min(slack)[1]] -= min(over, 1)
-    return tuple(counts)
+def stage_segments(tokens: int, before: Sequence[Fraction] | None, shares: Sequence[Fraction], density: Sequence[Fraction],
+                   anneal: str | None) -> list[Segment]:  # fmt: skip
+    """Cut a stage into segments.
+
+    shares: of the trained tokens; before: those of the stage before, where the ramp starts, needed with `anneal`
+    density: mean trained tokens of a window per source, positive
+    """
+    if anneal is None or before is None:
+        places, mean = _of_places(shares, density)
+        return _segments([(math.floor(tokens / mean), places)])
+    means = [density[0]]  # of the windows of each step
+    if len(set(density)) > 1:
+        points = [_ramp(anneal, Fraction(2 * i + 1, 2 * RAMP_STEPS)) for i in range(RAMP_STEPS)]
+        means = [_of_places(_between(before, shares, point), density)[1] for point in points]
+    windows = math.floor(tokens * len(means) / sum(means))
+    steps = min(RAMP_STEPS, max(1, windows // RAMP_STEP_WINDOWS))
+    middles = [_between(before, shares, _ramp(anneal, Fraction(2 * step + 1, 2 * steps))) for step in range(steps)]
+    sizes = [windows * (step + 1) // steps - windows * step // steps for step in range(steps)]
+    return _segments([(size, _of_places(middle, density)[0]) for size, middle in zip(sizes, middles, strict=True)])
+
+
+def _of_places(shares: Sequence[Fraction], density: Sequence[Fraction]) -> tuple[list[Fraction], Fraction]:
+    """(shares of the windows, mean trained tokens of a window) for shares of the trained tokens."""
+    windows = [share / mean for share, mean in zip(shares, density, strict=True)]
+    total = sum(windows, Fraction(0))
+    return [w / total for w in windows], 1 / total
+
+
+def _segments(parts: Sequence[tuple[int, Sequence[Fraction]]]) -> list[Segment]:
+    return [Segment(size, largest_remainder([share * UNIT for share in shares], UNIT)) for size, shares in parts if size]
+
+
+def planned_counts(segments: Sequence[Segment]) -> tuple[int, ...]:
+    """Windows of each source over all segments: the plan, rounded by largest remainder."""
+    sums = [sum(s.windows * s.shares[i] for s in segments) for i in range(len(segments[0].shares))]
+    return largest_remainder([Fraction(total, UNIT) for total in sums], sum(s.windows for s in segments))
 
 
 def _between(a: Sequence[Fraction], b: Sequence[Fraction], t: Fraction) -> list[Fraction]:
@@ -113,9 +124,9 @@ class Supply:
     """What a source has and what the mix wants of it, in windows."""
 
     name: str
-    tokens: int
+    tokens: int  # in those windows, or in the source where it fills none
     available: int
-    needed: int
+    needed: int  # those of a mix that this one continues counted in
     max_epochs: float
 
     @property

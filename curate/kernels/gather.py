@@ -1,19 +1,104 @@
-"""Copy windows out of a token shard, without the interpreter lock: a page that is not in memory holds up nobody else."""
+"""Copy stretches of token streams out of memory-mapped shards, without the interpreter lock: a page that is not in memory holds up nobody else.
+
+One call finds and copies all stretches of a batch. Shards are mapped when a stretch first needs them, so the tables hold addresses
+of memory that the caller keeps mapped; the kernel stops at a shard that is not.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from numba import types
+from numba.core.cgutils import raw_memcpy
+from numba.extending import intrinsic
 
-from curate.kernels.compiled import kernel, ro, rw2
+from curate.kernels.compiled import kernel, leaf, ro, rw
+
+TABLE_COLUMNS = 2  # of a shard's table: tokens before a record batch, address of its first token
 
 
-@kernel(types.void(ro(types.uint16), ro(types.int64), ro(types.int64), rw2(types.uint16)), allocates=False)
-def copy_windows(words, first, rows, out):  # type: ignore[no-untyped-def]
-    """out[rows[i], :] = words[first[i] : first[i] + out.shape[1]]
+def _word_at(_: Any, address: Any, index: Any) -> Any:
+    """Type and code of word_at(address: i64, index: i64) -> i64: the index-th 64-bit word from an address on."""
+    from llvmlite import ir
 
-    words: u16[w], a shard's file (one of 32-bit tokens as pairs of words); first, rows: i64[n]; out: u16[m, words of a window]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        words = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(words, [arguments[1]]))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+def _copy_words(_: Any, out: Any, at: Any, address: Any, count: Any) -> Any:
+    """Type and code of copy_words(out: u16[], at: i64, address: i64, count: i64): memcpy to out[at:at + count]."""
+    from llvmlite import ir
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        target = builder.gep(array.data, [arguments[1]])
+        origin = builder.inttoptr(arguments[2], ir.IntType(16).as_pointer())
+        copy: Any = raw_memcpy  # numba has no types
+        copy(builder, target, origin, arguments[3], 2)
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, types.int64, types.int64), generate
+
+
+word_at: Any = intrinsic(_word_at)
+copy_words: Any = intrinsic(_copy_words)
+
+
+@leaf
+def _last_not_above(table, rows, step, value):  # type: ignore[no-untyped-def]
+    """The last row r of 0..rows-1 with word_at(table, r * step) <= value; words rise, the first is not above."""
+    low, high = 0, rows
+    while high - low > 1:
+        middle = (low + high) // 2
+        if word_at(table, middle * step) <= value:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@kernel(
+    types.int64(
+        types.int64,
+        types.int64,
+        rw(types.int64),
+        rw(types.int64),
+        rw(types.int64),
+        types.int64,
+        types.int64,
+        ro(types.int64),
+        ro(types.int64),
+        rw(types.uint16),
+    ),
+    allocates=False,
+)
+def gather(begin, halves, at, size, target, before, shards, tables, rows, out):  # type: ignore[no-untyped-def]
+    """Copy stretches begin, begin + 1, ...; return the first that needs a shard which is not mapped, or their number.
+
+    halves: 16-bit words of a token, 1 or 2
+    at, size, target: i64[n], first token in the stream of all shards back to back, tokens, place in `out` (tokens).
+        Moved on as tokens are copied, so that a call goes on where the last one stopped
+    before: address of i64[shards + 1], tokens before each shard
+    tables, rows: i64[shards], address of a shard's table (0: not mapped) and its record batches. A table is i64[rows + 1, 2]: tokens
+        of the shard before a record batch, address of its first token; the last row has the tokens of the shard
+    out: u16[m], written
     """
-    for i in range(first.shape[0]):
-        start, row = first[i], rows[i]
-        for j in range(out.shape[1]):
-            out[row, j] = words[start + j]
+    for i in range(begin, at.shape[0]):
+        while size[i] > 0:
+            shard = _last_not_above(before, shards, 1, at[i])
+            table = tables[shard]
+            if table == 0:
+                return i
+            inside = at[i] - word_at(before, shard)
+            batch = _last_not_above(table, rows[shard], TABLE_COLUMNS, inside)
+            first = word_at(table, batch * TABLE_COLUMNS)
+            count = min(size[i], word_at(table, (batch + 1) * TABLE_COLUMNS) - first - (inside - first))
+            address = word_at(table, batch * TABLE_COLUMNS + 1) + (inside - first) * halves * 2
+            copy_words(out, target[i] * halves, address, count * halves)
+            at[i] += count
+            size[i] -= count
+            target[i] += count
+    return at.shape[0]

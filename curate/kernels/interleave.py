@@ -1,16 +1,18 @@
-"""Put the windows of several sources into one order that keeps to the planned shares all the way.
+"""Put the windows of several sources into one order that keeps to the planned shares all the way, while the shares may change.
 
-Source i is due `counts[i]` times in N places. Two rules, the first of them never broken:
+The plan gives each source a share of every place; shares are whole numbers of `UNIT`. What a source is owed since the start,
+and what it is owed in the last 64 places, is therefore exact. Three rules, the first that applies decides:
 
-1. After the first 64 places, each source holds floor or ceil of its planned number of the last 64 places. When a place
-   leaves the 64 and its source falls below floor, that source is next; else any source below ceil may be next.
-2. Among those, the one is next that must be soonest if it is to stay less than one place behind its planned number
-   since the start (earliest deadline first).
+1. A source that would otherwise fall a whole place behind its plan of the last 64 places is next.
+2. Of the sources that would stay less than one place ahead of that plan, the one is next that must come soonest if it is to
+   stay less than one place behind its plan since the start (earliest deadline first). A source whose share has ended comes
+   at once where it is owed half a place or more.
+3. No source comes more often than `left` says: the counts of the whole order are those of the plan, rounded.
 
-Rule 1 can always be kept: with one place of 64 to fill, the counts add up to 63, so some source lies below its plan.
-It yields only in the last 128 places, where a source may have run out, so that the counts come out exactly. Of a thousand random plans, those of
-two and three sources were within one place of plan since the start as well, at every place; with more sources one in
-twelve was not, by at most 1.4 (an order within one of plan over every stretch exists for few plans: Fraenkel's conjecture).
+While shares are constant every run of 64 places is within one place of plan: with one place of 64 to fill the counts add up
+to 63, so some source lies below its plan. In a ramp, and in the 64 places after a change, 300 random mixes of two to eight
+sources were off by at most 1.34, three in four of them by no more than 1. Since the start they were off by at most 1.66, nine in ten by no
+more than 1 (an order within one of plan over every stretch exists for few plans: Fraenkel's conjecture).
 """
 
 from __future__ import annotations
@@ -19,58 +21,81 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from curate.kernels.compiled import kernel, ro, rw
+from curate.kernels.compiled import kernel, ro, ro2, rw
 
 SPAN = 64
-MAX_PLACES = 1 << 31  # products of a count and a place stay below 2^63
+UNIT = 1 << 40  # a whole place; 64 of them and more stay far below 2^63
+MAX_SOURCES = 65536
+
+I64 = npt.NDArray[np.int64]
 
 
-def interleave(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64]]:
-    """Return (source u16[N], ordinal i64[N]): which source stands at each place, and its how-manieth.
+@kernel(
+    types.void(
+        ro(types.int64),
+        ro2(types.int64),
+        types.int64,
+        types.int64,
+        rw(types.int64),
+        rw(types.int64),
+        rw(types.int64),
+        rw(types.int64),
+        rw(types.uint16),
+        rw(types.int64),
+    ),
+    allocates=False,
+)
+def order(ends, shares, start, tail, owed, recent, left, used, source, ordinal):  # type: ignore[no-untyped-def]
+    """Fill places start, start + 1, ... of an order.
 
-    counts: i64[k], at least 0 each; N is their sum, below 2^31.
+    ends: i64[s], place after the last of each segment, rising; shares: i64[s, k], each row adds up to UNIT
+    tail: places before `start` that `source` begins with: min(start, SPAN) or more
+    owed, recent: i64[k], plan less what was placed, in UNITs, since the start and in the last SPAN places, before `start`
+    left: i64[k], how many more may come; used: i64[k], how many came
+    source: u16[tail + n], ordinal: i64[n], written: which source stands at each place, and its how-manieth
+    owed, recent, left and used are brought up to date. Integers decide, but for the deadline: a division of doubles, equal on every CPU.
     """
-    total = int(counts.sum())
-    if total >= MAX_PLACES or len(counts) > 65536:
-        raise ValueError(f"at most {MAX_PLACES - 1} places of 65536 sources, got {total} of {len(counts)}")
-    source, ordinal = np.empty(total, np.uint16), np.empty(total, np.int64)
-    k = len(counts)
-    order(np.ascontiguousarray(counts, np.int64), np.zeros(k, np.int64), np.zeros(k, np.int64), source, ordinal)
-    return source, ordinal
-
-
-@kernel(types.void(ro(types.int64), rw(types.int64), rw(types.int64), rw(types.uint16), rw(types.int64)))
-def order(counts, placed, recent, source, ordinal):  # type: ignore[no-untyped-def]
-    """Fill the places in order.
-
-    counts: i64[k]; placed, recent: i64[k], zeros; source: u16[N]; ordinal: i64[N], both written
-    Integers decide, but for the deadline: a division of doubles, equal on every CPU.
-    """
-    k, total = counts.shape[0], source.shape[0]
-    for place in range(total):
-        chosen = np.int64(-1)
+    k, n = owed.shape[0], ordinal.shape[0]
+    unit = np.int64(UNIT)
+    now, then = 0, 0
+    for t in range(n):
+        place = start + t
+        while ends[now] <= place:
+            now += 1
         full = place >= SPAN
         if full:
-            leaving = np.int64(source[place - SPAN])
-            recent[leaving] -= 1
-            if recent[leaving] < counts[leaving] * SPAN // total and placed[leaving] < counts[leaving]:
-                chosen = leaving
-        if chosen < 0:
-            best, soonest, behind = -1, 0.0, 0
-            spare, most = -1, 0
-            for i in range(k):
-                if placed[i] >= counts[i]:
-                    continue
-                due = counts[i] * (place + 1) - total * placed[i]  # N times the places it would be behind
-                if spare < 0 or due > most:
-                    spare, most = i, due
-                if full and (recent[i] + 1) * total >= counts[i] * SPAN + total:
-                    continue
-                slack = (total - due) / counts[i] if due > 0 else 0.0
-                if best < 0 or (due > 0 and (behind <= 0 or slack < soonest)) or (due <= 0 and behind <= 0 and due > behind):
-                    best, soonest, behind = i, slack, due
-            chosen = np.int64(best if best >= 0 else spare)
-        source[place] = chosen
-        ordinal[place] = placed[chosen]
-        placed[chosen] += 1
-        recent[chosen] += 1
+            while ends[then] <= place - SPAN:
+                then += 1
+            recent[source[tail + t - SPAN]] += unit
+        forced, most = -1, unit
+        best, soonest = -1, np.inf
+        ahead, nearest = -1, np.int64(0)  # where no source is owed anything
+        spare, largest = -1, np.int64(0)
+        for i in range(k):
+            share = shares[now, i]
+            owed[i] += share
+            recent[i] += share
+            if full:
+                recent[i] -= shares[then, i]
+            if left[i] <= 0:
+                continue
+            due = owed[i]
+            if spare < 0 or due > largest:
+                spare, largest = i, due
+            if full and recent[i] >= most:
+                forced, most = i, recent[i] + 1
+            if full and recent[i] <= 0:
+                continue
+            if due > 0 and (share > 0 or 2 * due >= unit):
+                deadline = (unit - due) / share if share > 0 else -1.0
+                if deadline < soonest:
+                    best, soonest = i, deadline
+            elif share > 0 and (ahead < 0 or due > nearest):
+                ahead, nearest = i, due
+        chosen = forced if forced >= 0 else best if best >= 0 else ahead if ahead >= 0 else spare
+        source[tail + t] = chosen
+        ordinal[t] = used[chosen]
+        used[chosen] += 1
+        left[chosen] -= 1
+        owed[chosen] -= unit
+        recent[chosen] -= unit

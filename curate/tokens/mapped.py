@@ -6,6 +6,7 @@ has maps (65,530 by default on Linux), not as many as it may have files open (of
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,15 @@ class TokenShard:
     def tokens(self) -> int:
         """Tokens in the shard."""
         return self.starts[-1]
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.int64]:
+        """i64[batches + 1, 2] for `curate.kernels.gather`: tokens before each record batch, address of its first token."""
+        address = self.words.__array_interface__["data"][0]
+        found = np.zeros((self.batches + 1, 2), np.int64)
+        found[:, 0] = self.starts
+        found[:-1, 1] = np.array(self.first, np.int64) * self.words.itemsize + address
+        return found
 
     def rows_before(self, number: int) -> int:
         """Documents in the record batches before `number`."""

@@ -134,7 +134,7 @@ def test_wrong_settings(mix: Mix, settings: dict[str, int], message: str) -> Non
 
 
 def test_an_error_in_the_background_is_raised(mix: Mix, tmp_path: Path) -> None:
-    broken = Mix(mix.folder, {**mix._mix}, tmp_path)
+    broken = Mix(mix.folder, mix.description, tmp_path)
     with pytest.raises(CurateError, match="can't be opened"):
         next(iter(Batches(broken, 4, prefetch=2)))
 

@@ -98,21 +98,26 @@ def test_windows_are_those_of_the_naive_twin(run: tuple[Path, dict[str, NodeInpu
 def test_order_of_places(run: tuple[Path, dict[str, NodeInput]]) -> None:
     mix, _ = mixed(run, node())
     stored = json.loads((run[0] / "mix" / "mix.json").read_bytes())
-    expected = [
-        (stage, stored["sources"][source]["name"])
-        for stage, about in enumerate(stored["stages"])
-        for counts in about["segments"]
-        for source, _ in naive.interleave(counts)
-    ]
-    assert [(mix.place(k).stage, mix.place(k).source) for k in range(len(mix))] == expected
+    segments = [(windows, shares) for stage in stored["stages"] for windows, shares in stage["segments"]]
+    expected = naive.interleave(segments, [source["used"] for source in stored["sources"]])
+    assert [mix.place(k).source for k in range(len(mix))] == [stored["sources"][i]["name"] for i in expected]
+    assert [mix.place(k).stage for k in range(len(mix))] == [0] * 150 + [1] * 100
+    assert Counter(expected[:150]) == {0: 105, 1: 30, 2: 15}
 
 
-def test_shares_at_every_point(run: tuple[Path, dict[str, NodeInput]]) -> None:
-    mix, _ = mixed(run, node())
-    sources = np.array([["web", "books", "code"].index(mix.place(k).source) for k in range(150)])
-    since_start, inside, _ = naive.worst_errors(sources, [105, 30, 15])
-    assert since_start <= 1
-    assert inside <= 1
+def test_certificate(run: tuple[Path, dict[str, NodeInput]]) -> None:
+    mix, info = mixed(run, node())
+    proof = info["certificate"]
+    stored = json.loads((run[0] / "mix" / "mix.json").read_bytes())
+    segments = [(windows, shares) for stage in stored["stages"] for windows, shares in stage["segments"]]
+    names = [source["name"] for source in stored["sources"]]
+    order = np.array([names.index(mix.place(k).source) for k in range(len(mix))])
+    since_start, of_64 = naive.worst_errors(order, segments)
+    assert (proof["worst_since_start"], proof["worst_of_64"]) == (pytest.approx(since_start, abs=1e-6), pytest.approx(of_64, abs=1e-6))
+    assert of_64 <= 1 + 1e-9 and proof["unaccounted"] == 0
+    first = proof["stages"][0]
+    assert (first["windows"], first["tokens"], first["padded"]) == (150, 150 * SEQ_LEN, 0)
+    assert first["sources"]["books"] == {"planned": 0.2, "realised": 0.2, "planned_windows": 30.0, "windows": 30}
     ramp = [mix.place(k).source for k in range(150, 250)]
     thirds = [sum(s == "books" for s in part) for part in (ramp[:33], ramp[33:66], ramp[66:])]
     assert thirds[0] < thirds[1] < thirds[2]
@@ -163,7 +168,7 @@ def test_few_open_shards_give_the_same(run: tuple[Path, dict[str, NodeInput]]) -
     assert sum(len(i.parts) for i in run[1].values()) > 3
     for k in range(0, len(mix), 5):
         assert np.array_equal(mix.window(k), narrow.window(k))
-        assert len(narrow._open) == 1
+        assert len(narrow._shards) == 1
 
 
 def test_out_of_range(run: tuple[Path, dict[str, NodeInput]]) -> None:
@@ -227,7 +232,7 @@ def test_not_a_mix(tmp_path: Path) -> None:
         ({"stages": []}, "at least 1 item"),
         ({"seq_len": 1}, "greater than or equal to 2"),
         ({"max_epochs": {"web": 0}}, "greater than 0"),
-        ({"packing": "best_fit"}, "'concat'"),
+        ({"packing": "best"}, "'concat'"),
     ],
 )
 def test_settings_that_can_not_be(change: dict[str, Any], message: str) -> None:
@@ -238,4 +243,8 @@ def test_settings_that_can_not_be(change: dict[str, Any], message: str) -> None:
 def test_settings_at_their_bounds() -> None:
     made = node(stages=[{"tokens": 32, "weights": {"web": 1}}, {"tokens": "0.1K", "weights": {"books": 2}}])
     assert made.inputs() == ("web", "books")
-    assert [[s.counts for s in stage] for stage in made.schedule()] == [[(1, 0)], [(0, 3)]]
+    sources = [
+        {"name": n, "dataset": n, "documents": 1, "tokens": 320, "windows": 10, "ledger": {"in_windows": 320}} for n in ("web", "books")
+    ]
+    unit = 1 << 40
+    assert [[(s.windows, s.shares) for s in stage] for stage in made.schedule(sources)] == [[(1, (unit, 0))], [(3, (0, unit))]]

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 SPAN = 64
 
 
-def interleave(counts: list[int]) -> list[tuple[int, int]]:
-    """(source, ordinal) of every place, by the two rules of `curate.kernels.interleave`, in plain lists."""
-    total = sum(counts)
-    placed = [0] * len(counts)
+UNIT = 1 << 40
+
+
+def interleave(segments: list[tuple[int, list[int]]], limits: list[int]) -> list[int]:
+    """Source of every place, by the rules of `curate.kernels.interleave`, counted anew at every place.
+
+    segments: (places, share of each source in UNITs); limits: how often each source comes in all
+    """
+    plan = [shares for places, shares in segments for _ in range(places)]
     chosen: list[int] = []
-    for place in range(total):
-        last = chosen[-(SPAN - 1) :] if place >= SPAN else []
-        open_ = [i for i, count in enumerate(counts) if placed[i] < count]
-        if place >= SPAN:
-            gone = chosen[-SPAN]
-            if last.count(gone) < counts[gone] * SPAN // total and gone in open_:
-                placed[gone] += 1
-                chosen.append(gone)
-                continue
-            allowed = [i for i in open_ if last.count(i) < -(-counts[i] * SPAN // total)]
+    for place, now in enumerate(plan):
+        since = [sum(column) for column in zip(*plan[: place + 1], strict=True)]
+        recent = [sum(column) for column in zip(*plan[max(0, place + 1 - SPAN) : place + 1], strict=True)]
+        last = chosen[-(SPAN - 1) :]
+        owed = [since[i] - UNIT * chosen.count(i) for i in range(len(now))]
+        recently = [recent[i] - UNIT * last.count(i) for i in range(len(now))]
+        open_ = [i for i in range(len(now)) if chosen.count(i) < limits[i]]
+        full = place >= SPAN
+        forced = [i for i in open_ if full and recently[i] >= UNIT]
+        allowed = [i for i in open_ if not full or recently[i] > 0]
+        late = [i for i in allowed if owed[i] > 0 and (now[i] or 2 * owed[i] >= UNIT)]
+        early = [i for i in allowed if now[i] and i not in late]
+        if forced:
+            pick = max(forced, key=lambda i: (recently[i], -i))
+        elif late:
+            pick = min(late, key=lambda i: ((UNIT - owed[i]) / now[i] if now[i] else -1.0, i))
         else:
-            allowed = open_
-        behind = {i: Fraction(counts[i] * (place + 1), total) - placed[i] for i in open_}
-        late = [i for i in allowed if behind[i] > 0]
-        if late:
-            # in doubles, as the kernel divides
-            pick = min(late, key=lambda i: ((total - (counts[i] * (place + 1) - total * placed[i])) / counts[i], i))
-        else:
-            pick = max(allowed or open_, key=lambda i: (behind[i], -i))
-        placed[pick] += 1
+            pick = max(early or open_, key=lambda i: (owed[i], -i))
         chosen.append(pick)
-    seen = [0] * len(counts)
-    made = []
-    for source in chosen:
-        made.append((source, seen[source]))
-        seen[source] += 1
-    return made
+    return chosen
+
+
+def best_fit(sizes: list[int], room: int) -> int:
+    """Windows that best-fit decreasing needs: each piece, largest first, where the least room is left that still holds it."""
+    left: list[int] = []
+    for size in sorted(sizes, reverse=True):
+        fitting = [i for i, room_left in enumerate(left) if room_left >= size]
+        if not fitting:
+            left.append(room)
+            fitting = [len(left) - 1]
+        left[min(fitting, key=lambda i: left[i])] -= size
+    return len(left)
 
 
 def permuted(position: int, n: int, keys: list[int]) -> int:
@@ -66,10 +74,9 @@ def windows(documents: list[list[int]], seq_len: int) -> list[list[int]]:
     return [flat[i : i + seq_len] for i in range(0, len(flat) - seq_len + 1, seq_len)]
 
 
-def worst_errors(sources: np.ndarray, counts: list[int]) -> tuple[float, float, float]:
-    """Largest distance from plan, in places: since the start, over any SPAN places in a row, and over those before the last 2 * SPAN."""
-    total, k = len(sources), len(counts)
-    had = np.vstack([np.zeros(k), np.cumsum(np.eye(k)[sources], axis=0)])
-    off = had - np.outer(np.arange(total + 1), counts) / total
-    inside = np.abs(off[SPAN:] - off[:-SPAN])
-    return float(np.abs(off).max()), float(inside.max(initial=0)), float(inside[: -2 * SPAN].max(initial=0))
+def worst_errors(sources: np.ndarray, segments: list[tuple[int, list[int]]]) -> tuple[float, float]:
+    """Largest distance from plan, in places: since the start, and over any SPAN places in a row."""
+    k = len(segments[0][1])
+    plan = np.concatenate([np.tile(np.array(shares) / UNIT, (places, 1)) for places, shares in segments])
+    off = np.vstack([np.zeros(k), np.cumsum(np.eye(k)[sources] - plan, axis=0)])
+    return float(np.abs(off).max()), float(np.abs(off[SPAN:] - off[:-SPAN]).max(initial=0))

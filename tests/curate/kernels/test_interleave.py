@@ -1,43 +1,81 @@
-"""interleave: equal to its naive twin, exact counts, never far from plan."""
+"""The order of places: equal to its naive twin, exact counts, never far from plan, laid out block by block."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.interleave import interleave
+import curate.mix_order
+from curate.mix_order import Block, Plan
+from curate.mix_schedule import UNIT, Segment, largest_remainder, planned_counts
 from tests.reference import mixing as naive
 
-COUNTS = st.lists(st.integers(0, 60), min_size=1, max_size=8)
+WEIGHTS = st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any)
+SEGMENTS = st.lists(st.tuples(st.integers(1, 60), WEIGHTS), min_size=1, max_size=4)
 
 
-@given(COUNTS)
+def shares(weights: list[int]) -> list[int]:
+    return list(largest_remainder([Fraction(w, sum(weights)) * UNIT for w in weights], UNIT))
+
+
+def plan_of(segments: list[tuple[int, list[int]]]) -> Plan:
+    limits = planned_counts([Segment(places, tuple(row)) for places, row in segments])
+    ends = np.cumsum([places for places, _ in segments])
+    return Plan(ends, np.array([row for _, row in segments], np.int64), np.arange(len(segments)), np.array(limits, np.int64))
+
+
+def laid_out(segments: list[tuple[int, list[int]]]) -> np.ndarray:
+    plan = plan_of(segments)
+    sources, ordinals = plan.lay_out(0, len(plan), Block(np.zeros(len(plan.limits), np.int64), np.zeros(0, np.uint16)))
+    assert np.bincount(sources, minlength=len(plan.limits)).tolist() == plan.limits.tolist()
+    for source in range(len(plan.limits)):
+        assert ordinals[sources == source].tolist() == list(range(plan.limits[source]))
+    return sources
+
+
+@given(SEGMENTS)
+@settings(max_examples=50, deadline=None)
+def test_equal_to_the_naive_twin(given_: list[tuple[int, list[int]]]) -> None:
+    segments = [(places, shares(weights)) for places, weights in given_]
+    assert laid_out(segments).tolist() == naive.interleave(segments, plan_of(segments).limits.tolist())
+
+
+@given(st.lists(st.integers(1, 1500), min_size=1, max_size=10), st.integers(200, 3000))
 @settings(max_examples=60, deadline=None)
-def test_equal_to_the_naive_twin(counts: list[int]) -> None:
-    sources, ordinals = interleave(np.array(counts, np.int64))
-    assert list(zip(sources.tolist(), ordinals.tolist(), strict=True)) == naive.interleave(counts)
-    assert np.bincount(sources, minlength=len(counts)).tolist() == counts
+def test_any_64_places_are_within_one_of_plan(weights: list[int], places: int) -> None:
+    segments = [(places, shares(weights))]
+    sources = laid_out(segments)
+    cut = sources[: -2 * naive.SPAN]  # the last places make the counts whole
+    since_start, anywhere = naive.worst_errors(cut, [(len(cut), segments[0][1])])
+    assert anywhere <= 1 + 1e-9
+    assert since_start <= (1 if len(weights) <= 2 else 2) + 1e-9
 
 
-@given(st.lists(st.integers(1, 1500), min_size=1, max_size=10))
-@settings(max_examples=80, deadline=None)
-def test_any_64_places_are_within_one_of_plan(counts: list[int]) -> None:
-    sources, _ = interleave(np.array(counts, np.int64))
-    since_start, anywhere, before_the_end = naive.worst_errors(sources, counts)
-    assert before_the_end <= 1 + 1e-9
-    assert anywhere < 2
-    assert since_start <= (1 if len(counts) <= 2 else 2) + 1e-9
+def test_over_a_ramp() -> None:
+    middles = [[round(1000 * (0.7 - 0.5 * t)), 200, round(1000 * (0.1 + 0.5 * t))] for t in np.linspace(0, 1, 20)]
+    segments = [(300, shares([700, 200, 100])), *((16, shares(m)) for m in middles), (300, shares([200, 200, 600]))]
+    since_start, anywhere = naive.worst_errors(laid_out(segments), segments)
+    assert since_start < 1 and anywhere <= 1.1
+
+
+def test_blocks_are_laid_out_alone(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    segments = [(150, shares([7, 2, 1])), (90, shares([1, 5, 1])), (200, shares([0, 1, 3]))]
+    whole = laid_out(segments)
+    monkeypatch.setattr(curate.mix_order, "BLOCK", 37)
+    plan = plan_of(segments)
+    parts = [(start, block, sources) for start, block, sources in plan.blocks()]
+    assert np.concatenate([sources for *_, sources in parts]).tolist() == whole.tolist()
+    assert [len(block.tail) for _, block, _ in parts[:3]] == [0, 37, 64]
+
+
+def test_a_source_whose_share_ends_gets_its_due_at_once() -> None:
+    sources = laid_out([(10, shares([3, 1])), (500, shares([0, 1]))])
+    assert np.flatnonzero(sources == 0).max() < 12
 
 
 def test_two_to_one() -> None:
-    sources, ordinals = interleave(np.array([4, 2], np.int64))
-    assert sorted(zip(sources.tolist(), ordinals.tolist(), strict=True)) == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+    sources = laid_out([(6, shares([4, 2]))])
     assert [sources[i : i + 3].sum() for i in (0, 3)] == [1, 1]
-
-
-def test_nothing_to_place_and_too_much() -> None:
-    assert [len(a) for a in interleave(np.zeros(3, np.int64))] == [0, 0]
-    with pytest.raises(ValueError, match="at most"):
-        interleave(np.array([1 << 31], np.int64))

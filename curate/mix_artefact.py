@@ -1,0 +1,94 @@
+"""The second half of a mix: from its sources to its plan, the state of its order block by block, and its certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.errors import DataError
+from curate.mix_certificate import certify
+from curate.mix_order import Order, Plan, Windows
+from curate.mix_schedule import planned_counts, refuse_short
+from curate.mix_windows import Pieces
+from curate.node import Progress
+
+if TYPE_CHECKING:
+    from curate.mixing import MixNode
+
+
+def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None, out: Path, progress: Progress) -> None:
+    """Add to `mix` (with datasets and sources) all that follows from the settings. Raises RecipeError where a source is too small."""
+    settle_held_out(mix, out)
+    for source in mix["sources"]:
+        source["used_before"] = 0
+    mix["continues"] = continue_from(mix, earlier, node.continues_at or 0) if earlier is not None else None
+    schedule = node.schedule(mix["sources"])
+    counts = planned_counts([segment for stage in schedule for segment in stage])
+    refuse_short(node.supplies(mix["sources"], counts), node.seq_len)
+    for source, count in zip(mix["sources"], counts, strict=True):
+        source["used"] = count
+    mix["stages"] = [
+        {"windows": sum(s.windows for s in segments), "anneal": stage.anneal, "weights": stage.weights, "by": stage.by,
+         "temperature": stage.temperature, "segments": [[s.windows, list(s.shares)] for s in segments]}
+        for stage, segments in zip(node.stages, schedule, strict=True)
+    ]  # fmt: skip
+    mix["blocks"] = []
+    plan = Plan.of(mix)
+    for start, block, _ in plan.blocks():
+        progress(0.8 + 0.1 * start / len(plan), "order")
+        mix["blocks"].append([block.used.tolist(), block.tail.tolist()])
+    certificate = certify(mix, out, lambda share: progress(0.9 + 0.1 * share, "certificate"))
+    for stage, shown in zip(mix["stages"], certificate["stages"], strict=True):
+        stage |= {"tokens": shown["tokens"], "realised": {name: s["realised"] for name, s in shown["sources"].items()}}
+    mix["certificate"] = certificate
+
+
+def settle_held_out(mix: dict[str, Any], out: Path) -> None:
+    """Book the tokens of held-out windows, which are known once sources have their names."""
+    pieces, draw = Pieces(mix, out), Windows(mix)
+    for number, source in enumerate(mix["sources"]):
+        held, ledger = source["held_out"], source["ledger"]
+        if held["by"] == "windows" and held["windows"]:
+            chosen = draw.held_out(number, np.arange(held["windows"]))
+            held["tokens"] = int(pieces.of(number, chosen)[2].sum())
+            ledger["in_windows"] -= held["tokens"]
+            ledger["held_out"] += held["tokens"]
+            ledger["padded"] = source["windows"] * mix["seq_len"] - ledger["in_windows"]
+
+
+def continue_from(mix: dict[str, Any], earlier: Mapping[str, Any], window: int) -> dict[str, Any]:
+    """Carry over how often sources were used in the first `window` windows of an earlier mix; return what mix.json says of it."""
+    order = Order(dict(earlier))
+    if window > len(order):
+        raise DataError(f"mix.continues_at must be at most {len(order)}, the windows of the mix that is continued, got {window}.")
+    for setting in ("seq_len", "packing", "tokenizer"):
+        if mix[setting] != earlier[setting]:
+            raise DataError(
+                f"mix.continues: the earlier mix has {setting} {earlier[setting]!r}, this one {mix[setting]!r}. Windows are counted, so both must be alike."
+            )
+    used = dict(zip((s["name"] for s in earlier["sources"]), order.used(window).tolist(), strict=True))
+    digests = {d["name"]: d["digest"] for d in earlier["datasets"]}
+    before = {s["name"]: s for s in earlier["sources"]}
+    now = {d["name"]: d["digest"] for d in mix["datasets"]}
+    for source in mix["sources"]:
+        old = before.get(source["name"])
+        if old is None:
+            continue
+        held, held_before = ({**s["held_out"], "index": None} for s in (source, old))
+        changed = [k for k in ("windows", "tokens", "ledger") if source[k] != old[k]] + (["held_out"] if held != held_before else [])
+        if now[source["dataset"]] != digests[old["dataset"]] or changed:
+            raise DataError(
+                f"mix.continues: {source['name']} is not what the earlier mix read ({', '.join(changed) or 'other content'} differs), so what was used "
+                "of it can't be told. Give the new documents a dataset of their own, and keep this one and its settings as they were."
+            )
+        source["used_before"] = used[source["name"]]
+    gone = {name: count for name, count in used.items() if name not in {s["name"] for s in mix["sources"]}}
+    since = (earlier.get("continues") or {}).get("since_start", 0)
+    return {"window": window, "since_start": since + window, "left_out": _without_zeros(gone)}
+
+
+def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
