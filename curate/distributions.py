@@ -88,7 +88,7 @@ class Distributions:
         """For the receipt: the same whatever came first."""
         bounds = [
             {"position": at, "reason": reason, "at_least": low, "at_most": high, "kept": _plain(kept), "dropped": _plain(dropped)}
-            for (at, reason), (low, high, kept, dropped) in sorted(self._bounds.items(), key=lambda entry: entry[0])
+            for (at, reason), (low, high, kept, dropped) in sorted(self._bounds.items(), key=lambda entry: entry[0][0])
         ]
         return {
             "lengths": {name: _plain(bins) for name, bins in self._lengths.items()},

@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from curate.cli import audits, classifiers, exports, indexes, look, recipes, reports, running, tokenizers, tuning
+from curate.cli import audits, classifiers, documents, exports, indexes, look, recipes, reports, running, tokenizers, tuning
 
 
 def build_app(arguments: list[str]) -> typer.Typer:
@@ -31,6 +31,8 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.command("gc")(running.gc)
     app.command("export")(exports.export)
     app.command("report")(reports.report)
+    app.command("why")(documents.why)
+    app.command("diff")(documents.diff)
     app.command("card")(reports.card)
     app.command("push")(reports.push)
     app.add_typer(tokenizers.app, name="tokenizer")

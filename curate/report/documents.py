@@ -98,3 +98,27 @@ def _lines(file: Path) -> list[bytes]:
     """Lines of a file, .gz and .zst too."""
     with pa.input_stream(str(file), compression="detect") as stream:
         return [line for line in stream.read().split(b"\n") if line]
+
+
+def containing(files: Iterable[Path], column: str, needle: str, limit: int) -> list[Place]:
+    """The first rows whose `column` holds a string, row group by row group: memory stays that of one."""
+    found: list[Place] = []
+    for file in files:
+        start = 0
+        for chunk in _chunks(file, column):
+            hits = np.flatnonzero(pc.match_substring(chunk, needle).fill_null(False).to_numpy(zero_copy_only=False))
+            found += [Place(file, start + int(row), "") for row in hits[: limit - len(found)]]
+            start += len(chunk)
+            if len(found) >= limit:
+                return found
+    return found
+
+
+def _chunks(file: Path, column: str) -> Iterable[pa.Array]:
+    if file.suffix != ".parquet":
+        yield from read_column(file, column).chunks
+        return
+    parquet = pq.ParquetFile(file, memory_map=True)
+    if column in parquet.schema_arrow.names:
+        for group in range(parquet.metadata.num_row_groups):
+            yield pc.cast(parquet.read_row_group(group, [column], use_threads=False).column(0).combine_chunks(), pa.large_string())
