@@ -20,7 +20,8 @@ from curate.schema import DOCUMENT, ROW
 from curate.settings import walk
 
 # What a node of that kind needs in every dataset that it reads.
-INPUT_COLUMN = {"mix": "tokens", "train:tokenizer": "text"}
+INPUT_COLUMN = {"mix": "tokens", "shuffle": "tokens", "train:tokenizer": "text"}
+GIVES = {"shuffle": "tokens"}  # nodes that are read like a dataset, and the column that counts
 
 
 def check(built: Built, folder: str, problems: Problems) -> None:
@@ -164,6 +165,8 @@ class _Graph:
             if target is None:
                 continue
             mark = _mark_of(draft.item, name, draft.mark)
+            if isinstance(target.node, SpecialNode) and GIVES.get(target.node.kind) == needed:
+                continue
             if target.is_model or isinstance(target.node, SpecialNode):
                 self.problems.add(mark, f"{draft.name!r} needs datasets of documents; {name!r} is none.")
                 continue

@@ -49,7 +49,7 @@ def export(source: str, form: str, out: Path, column: str = "tokens", force: boo
         raise RecipeError(f"{out} exists. Choose another folder, or --force to replace it.")
     folder = Path(source)
     shards = [open_shard(path) for path in _parts(folder)]
-    tokenizer = _tokenizer(shards)
+    tokenizer = tokenizer_of(shards)
     name = folder.resolve().name.partition("@")[0] if folder.is_symlink() else folder.absolute().name
     width = shards[0].words.itemsize
     scratch = out.absolute().with_name(f".{out.name}.{os.getpid()}")
@@ -76,7 +76,7 @@ def _parts(folder: Path) -> list[Path]:
     return parts
 
 
-def _tokenizer(shards: list[TokenShard]) -> dict[str, str]:
+def tokenizer_of(shards: list[TokenShard]) -> dict[str, str]:
     """What all shards say of their tokenizer; DataError where they disagree."""
     said = [{key: shard.metadata.get(PREFIX + key, "") for key in SAME} for shard in shards]
     for shard, about in zip(shards, said, strict=True):
