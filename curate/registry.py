@@ -64,6 +64,7 @@ READERS = {
 
 NODES = {
     "mix": "curate.mixing:MixNode",
+    "shuffle": "curate.tokens.shuffling:ShuffleNode",
     "train:tokenizer": "curate.tokens.node:TokenizerNode",
 }
 
