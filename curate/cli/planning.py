@@ -21,9 +21,12 @@ GUARDS = {"decontaminate": "decontamination", "pii": "removal of personal data"}
 
 def plan_record(recipe: Recipe, out: Path, only: tuple[str, ...]) -> dict[str, Any]:
     """The plan as plain data."""
+    from curate.cli.forecasts import step_forecasts
+
     stages = forecast(recipe, out, only)
     known = known_inputs(recipe, out)
     exact = {name for name, entry in known.items() if entry.digest}
+    told = step_forecasts(recipe, out, known)
     for name, entry in estimates(recipe, stages).items():
         known.setdefault(name, entry)
     nodes = [n for n in recipe.nodes.values() if isinstance(n, SpecialNode)]
@@ -39,6 +42,7 @@ def plan_record(recipe: Recipe, out: Path, only: tuple[str, ...]) -> dict[str, A
         "out": str(out),
         "stages": stages,
         "nodes": check_nodes(recipe, known, all_exact),
+        "steps": {name: lines for name, lines in told.items() if name in made},
         "estimated": not all_exact,
         "without": {name: texts for name, texts in missing.items() if texts},
     }
@@ -99,6 +103,8 @@ def plan_view(record: dict[str, Any]) -> RenderableType:
     for name, lines in record["nodes"].items():
         about = "  (from estimates: bytes of input and 4.3 bytes a token)" if record["estimated"] else ""
         parts += [Text(""), Text.assemble((name, "bold"), (about, "yellow")), Text("\n".join(lines))]
+    for name, lines in record["steps"].items():
+        parts += [Text(""), Text(name, style="bold"), Text("\n".join(lines))]
     for name, texts in record["without"].items():
         parts += [Text(""), Text(f"{name} runs without {' and '.join(texts)}.", style="yellow")]
     return Group(*parts)

@@ -13,6 +13,7 @@ from formats.generation.backend import Backend, CapReached, Desk, Sampling, Say,
 from formats.generation.journal import Journal, Questions
 from formats.generation.prompts import Prompt, digest
 from formats.generation.spending import Price, Spending
+from formats.json_text import loads
 
 VERSION = 1  # of the journal's names: a change asks everything anew
 NAME_CHARS = 16
@@ -69,7 +70,7 @@ def ask_missing(
     finally:
         desk.progress()
         journal.log({
-            "ended": ended, "answers": spending.new, "of": total, "requests": spending.requests, "retried": dict(spending.retried),
+            "ended": ended, "answers": spending.new, "answered": spending.answered, "of": total, "requests": spending.requests, "retried": dict(spending.retried),
             "failed": dict(spending.failed), "tokens_in": spending.tokens_in, "tokens_out": spending.tokens_out, "cost": spending.cost(),
             "seconds": round(time.monotonic() - started, 3),
         })  # fmt: skip
@@ -90,6 +91,15 @@ def ask(
         found = [journal.get(q) for q in range(len(journal.questions))]
     texts = [None if answer is None else answer.text or "" for answer in found]
     return [texts[at : at + samples] for at in range(0, len(texts), samples)]
+
+
+def mean_answer(folder: Path) -> tuple[int, float, float] | None:
+    """(answers, mean tokens of a prompt, of an answer) of earlier attempts in a run's folder, from their logs; None where there are none."""
+    answers = tokens_in = tokens_out = 0
+    for log in sorted(folder.glob("*/runs.jsonl")):
+        last = loads(log.read_bytes().splitlines()[-1])
+        answers, tokens_in, tokens_out = answers + last["answered"], tokens_in + last["tokens_in"], tokens_out + last["tokens_out"]
+    return (answers, tokens_in / answers, tokens_out / answers) if answers else None
 
 
 def _at_cap(spending: Spending, limits: Limits) -> str:

@@ -65,31 +65,39 @@ def _call(call: Any) -> ToolCall:
     )
 
 
-def add_candidates(
-    batch: pa.RecordBatch, asked: pa.ListArray, reference: Literal["meta", "candidate", "drop"], no_prompt: str, no_answer: str
-) -> Outcome:
+class Merging(NamedTuple):
+    """How candidates come into a record."""
+
+    reference: Literal["meta", "candidate", "drop"]  # where an answer goes that the record has
+    as_chat: bool  # whether a bare string was sent as a user turn, and is one from now on
+    no_prompt: str  # drop reasons
+    no_answer: str
+
+
+def add_candidates(batch: pa.RecordBatch, asked: pa.ListArray, how: Merging) -> Outcome:
     """The batch with new candidates behind those that are there. asked: null for rows without a prompt, [] where no answer came."""
     if not len(batch):
         return Outcome(batch, Verdict(pa.array([], pa.bool_()), pa.array([], pa.string())), {})
     valid = asked.is_valid().to_pylist()
     found = read_candidates(asked)
-    made = [_merged(record, new, reference) if new else record for record, new in zip(from_batch(batch), found, strict=True)]
-    reasons = [None if new else no_answer if was_asked else no_prompt for new, was_asked in zip(found, valid, strict=True)]
+    made = [_merged(record, new, how) if new else record for record, new in zip(from_batch(batch), found, strict=True)]
+    reasons = [None if new else how.no_answer if was_asked else how.no_prompt for new, was_asked in zip(found, valid, strict=True)]
     columns = to_batch(made)
     reason = pa.array(reasons, pa.string())
     counts = _finishes(batch, found)
     return Outcome(with_columns(batch, {name: columns.column(name) for name in _CHANGED}), Verdict(reason.is_null(), reason), counts)
 
 
-def _merged(record: Record, new: list[Candidate], reference: str) -> Record:
+def _merged(record: Record, new: list[Candidate], how: Merging) -> Record:
     messages, candidates, meta, plain = record.messages, record.candidates, record.meta, record.plain
     if record.text is not None:
         messages, plain = [Message("user", record.text)], True
+    plain = plain and not how.as_chat
     if not candidates:
         messages, answer = split_answer(messages)
-        if answer and reference == "candidate":
+        if answer and how.reference == "candidate":
             candidates = [Candidate(answer, model=REFERENCE, finish_reason="stop")]
-        elif answer and reference == "meta" and REFERENCE not in meta:
+        elif answer and how.reference == "meta" and REFERENCE not in meta:
             meta = {**meta, REFERENCE: "\n\n".join(text_of(m) for m in answer)}
     return Record(messages, [*candidates, *new], record.tools, None, plain, record.id, record.source, meta)
 

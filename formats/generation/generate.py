@@ -14,7 +14,7 @@ from curate.step import Asset, Context, CorpusStep, DocumentsFn, Incoming, Outco
 from formats.batches import candidate_column, from_batch
 from formats.generation import models
 from formats.generation.backend import Sampling
-from formats.generation.candidates import Provenance, add_candidates, candidates_of
+from formats.generation.candidates import Merging, Provenance, add_candidates, candidates_of
 from formats.generation.journal import Journal
 from formats.generation.models import ModelSettings
 from formats.generation.spending import CHARACTERS_PER_TOKEN, Price, short
@@ -70,6 +70,10 @@ class Generate(CorpusStep):
     system: str | None = Field(
         None, min_length=1, max_length=100_000, description="system turn before every prompt; not stored in the record"
     )
+    plain_prompts: Literal["chat", "text"] = Field(
+        "chat",
+        description="what a prompt is that is a bare string: a user turn, or text to be continued (base models, models without a chat template)",
+    )
     round: int | None = Field(None, ge=0, le=10_000, description="round of generation; part of the seeds, stored with each candidate")
     reference: Literal["meta", "candidate", "drop"] = Field("meta", description="what becomes of an answer that the record has")
     price: Price | None = Field(None, description="price of a million tokens: {input, output}")
@@ -122,7 +126,7 @@ class Generate(CorpusStep):
     def _collect(self, batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
         from formats.generation.prompts import prompt_of
 
-        found = [prompt_of(record, self.system) for record in from_batch(batch)]
+        found = [prompt_of(record, self.system, self.plain_prompts == "chat") for record in from_batch(batch)]
         bodies = pa.array([None if p is None else p.encoded() for p in found], pa.large_binary())
         table = pa.table([batch.column(ROW), bodies], schema=_PROMPTS)
         return table.filter(bodies.is_valid())
@@ -160,7 +164,7 @@ class Generate(CorpusStep):
     def apply(self, batch: pa.RecordBatch, delivered: pa.Table) -> Outcome:
         """Add the candidates to their records."""
         column = delivered.column("candidates").combine_chunks()
-        return add_candidates(batch, column, self.reference, NO_PROMPT, NO_ANSWER)
+        return add_candidates(batch, column, Merging(self.reference, self.plain_prompts == "chat", NO_PROMPT, NO_ANSWER))
 
     def findings(self, figures: Mapping[str, int]) -> dict[str, Any]:
         """Answers, tokens, finish reasons, cost."""
@@ -178,20 +182,31 @@ class Generate(CorpusStep):
         return found | ({"warnings": warnings} if warnings else {})
 
     def forecast(self, incoming: Incoming, seed: int) -> list[str]:
-        """Answers to ask for, tokens and cost, at most and as expected from answers that are there."""
+        """Answers to ask for, tokens and money: at most, and as answers so far let expect."""
+        from formats.generation.asking import mean_answer
+
         about = "" if incoming.exact else "about "
         questions = incoming.rows * self.samples
-        lines = [f"{about}{incoming.rows:,} prompts x {self.samples} samples = {questions:,} answers"]
+        lines = [f"generate: {about}{incoming.rows:,} prompts x {self.samples} samples = {questions:,} answers"]
         tokens_in = int(incoming.bytes / CHARACTERS_PER_TOKEN) * self.samples
-        bound = "no bound on answers (max_tokens is null)"
-        if self.max_tokens is not None:
-            most = questions * self.max_tokens
-            bound = f"at most {short(most)} of answers" + (f", cost at most {self.price.of(tokens_in, most):,.2f}" if self.price else "")
-        lines.append(f"about {short(tokens_in)} tokens of prompts, {bound}")
-        if self.max_cost is not None or self.max_total_tokens is not None:
-            caps = [
-                f"cost {self.max_cost:,.2f}" if self.max_cost else "",
-                f"{short(self.max_total_tokens or 0)} tokens" if self.max_total_tokens else "",
-            ]
-            lines.append(f"stops at {' or '.join(c for c in caps if c)}")
-        return lines
+        most = None if self.max_tokens is None else questions * self.max_tokens
+        bound = (
+            "no bound on answers (max_tokens is null)"
+            if most is None
+            else f"at most {short(most)} of answers{self._money(tokens_in, most)}"
+        )
+        lines.append(f"  about {short(tokens_in)} tokens of prompts, {bound}")
+        seen = mean_answer(incoming.kept / FOLDER) if incoming.kept is not None else None
+        if seen is not None:
+            count, mean_in, mean_out = seen
+            expected = (int(questions * mean_in), int(questions * mean_out))
+            lines.append(
+                f"  by the {count:,} answers of earlier runs here: {short(expected[0])} and {short(expected[1])} tokens{self._money(*expected)}; "
+                "those that fit are not asked for again"
+            )
+        caps = [f"cost {self.max_cost:,.2f}"] if self.max_cost is not None else []
+        caps += [f"{short(self.max_total_tokens)} tokens"] if self.max_total_tokens is not None else []
+        return [*lines, f"  {self.at_cap}s at {' or '.join(caps)}"] if caps else lines
+
+    def _money(self, tokens_in: int, tokens_out: int) -> str:
+        return "" if self.price is None else f", cost {self.price.of(tokens_in, tokens_out):,.2f}"

@@ -47,14 +47,17 @@ def seed_of(base: str, prompt: bytes, sample: int) -> int:
     return int.from_bytes(hashlib.sha256(b"%s:%s:%d" % (base.encode(), prompt, sample)).digest()[:4], "little") % MAX_SEED
 
 
-def prompt_of(record: Record, system: str | None = None) -> Prompt | None:
+def prompt_of(record: Record, system: str | None = None, as_chat: bool = True) -> Prompt | None:
     """What to send for a record: its turns up to the last one that is not the assistant's; None where there is nothing.
 
-    A plain record (raw strings, no template) is continued as text. system: stands before the turns; a record's own system turn follows it.
+    as_chat: whether a bare string (a plain record, raw text) is a user turn, or text to be continued. system: stands before the turns; a
+    record's own system turn follows it.
     """
     if record.text is not None or (record.plain and record.messages):
         text = record.text if record.text is not None else "".join(text_of(m) for m in split_answer(record.messages)[0])
-        return Prompt(text=(system or "") + text) if text else None
+        if not text:
+            return None
+        return user_prompt(text, system) if as_chat else Prompt(text=(system or "") + text)
     turns = split_answer(record.messages)[0] if not record.candidates else record.messages
     if not turns:
         return None
