@@ -42,10 +42,12 @@ class Writer:
         report.records += 1
         try:
             lost: set[str] = set()
-            if not is_usual(record):
+            if is_usual(record):
+                rows = self.target.write_usual(record, lost)
+            else:
                 record = self.policies.apply(record, report.odd)
                 lost = lost_fields(record, self.target.holds)
-            rows = self.target.write(record, lost)
+                rows = self.target.write(record, lost)
         except Unholdable as error:
             reason = f"convert.{error.reason}"
             report.dropped[reason] += 1
@@ -124,10 +126,9 @@ def _few_collections() -> Iterator[None]:
 def records(file: File, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> Iterator[tuple[Record, int]]:
     """(record, place) of everything in a file that can be read; the rest goes to the report and the quarantine."""
     if is_table(file.uri):
-        yield from _table_records(file, reader, report, quarantine)
-        return
+        return _table_records(file, reader, report, quarantine)
     split = Split(file.uri, file.path, file.size, file.fingerprint)
-    yield from _read(rows_of(split), file.path, reader, report, quarantine)
+    return _read(rows_of(split), file.path, reader, report, quarantine)
 
 
 def _table_records(file: File, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> Iterator[tuple[Record, int]]:

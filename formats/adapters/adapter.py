@@ -63,6 +63,10 @@ class Adapter:
         """The rows of a record. What is left out beyond `holds` is added to `lost`. Raises Unholdable."""
         raise NotImplementedError
 
+    def write_usual(self, record: Record, lost: set[str]) -> list[Row]:
+        """`write` for a record that is a question and an answer and nothing else (`is_usual`); for formats that can be quicker then."""
+        return self.write(record, lost)
+
     def evidence(self, row: Row) -> str | None:
         """Why a row looks like this format, or None where it does not."""
         raise NotImplementedError

@@ -53,6 +53,11 @@ class Messages(Adapter):
             row["tools"] = record.tools
         return [side_fields(record, row, self, "messages") if record.meta else row]
 
+    def write_usual(self, record: Record, lost: set[str]) -> list[Row]:
+        a, b = record.messages
+        row: Row = {"messages": [{"role": "user", "content": a.content}, {"role": "assistant", "content": b.content}]}
+        return [side_fields(record, row, self, "messages") if record.meta else row]
+
     def evidence(self, row: Row) -> str | None:
         turns = row.get("messages")
         if not isinstance(turns, list) or any(k in row for k in ("chosen", "rejected", "label")):
