@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import DataError
-from curate.mix_order import HeldOut, Order, Places
+from curate.mix_order import BLOCK, HeldOut, Order, Places
 from curate.mix_windows import Pieces
 from curate.mixing import FILE, FORMAT
 from curate.tokens.mapped import TokenShard
@@ -183,6 +183,27 @@ class Mix:
         """
         for span, _ in self._spans(k):
             yield span.shard, span.batch, _rows(span)
+
+    def holding(self, dataset: str, file: str, start: int, count: int) -> I64:
+        """All k whose windows hold any of `count` tokens from `start` on of a dataset's shard, rising. Looks at every window's place."""
+        shards = next((d["shards"] for d in self.description["datasets"] if d["name"] == dataset), [])
+        names = [shard["file"] for shard in shards]
+        if file not in names:
+            return np.zeros(0, np.int64)
+        first = start + sum(shard["tokens"] for shard in shards[: names.index(file)])
+        wanted = {
+            number: self._pieces.holding(number, first, first + count)
+            for number, source in enumerate(self.sources)
+            if source["dataset"] == dataset
+        }
+        found = []
+        for begin in range(0, len(self), BLOCK):
+            places = self.order.places(np.arange(begin, min(begin + BLOCK, len(self))))
+            mine = np.zeros(len(places.source), bool)
+            for number, windows in wanted.items():
+                mine |= (places.source == number) & np.isin(places.window, windows)
+            found.append(begin + np.flatnonzero(mine))
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
     def trace(self, k: int) -> list[Piece]:
         """The documents in window k, in order. A document without tokens is in no window."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,8 @@ def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None
     for source, count in zip(mix["sources"], counts, strict=True):
         source["used"] = count
     mix["stages"] = [
-        {"windows": sum(s.windows for s in segments), "anneal": stage.anneal, "weights": stage.weights, "by": stage.by,
-         "temperature": stage.temperature, "segments": [[s.windows, list(s.shares)] for s in segments]}
+        {"windows": sum(s.windows for s in segments), "anneal": stage.anneal, "weights": _weights(node.shares(stage, mix["sources"]), mix),
+         "segments": [[s.windows, list(s.shares)] for s in segments]}
         for stage, segments in zip(node.stages, schedule, strict=True)
     ]  # fmt: skip
     mix["blocks"] = []
@@ -44,6 +45,11 @@ def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None
     for stage, shown in zip(mix["stages"], certificate["stages"], strict=True):
         stage |= {"tokens": shown["tokens"], "realised": {name: s["realised"] for name, s in shown["sources"].items()}}
     mix["certificate"] = certificate
+
+
+def _weights(shares: Sequence[Fraction], mix: Mapping[str, Any]) -> dict[str, float]:
+    """Shares of the trained tokens by source; those at its end, for a stage that anneals."""
+    return {source["name"]: round(float(share), 9) for source, share in zip(mix["sources"], shares, strict=True) if share}
 
 
 def settle_held_out(mix: dict[str, Any], out: Path) -> None:

@@ -72,6 +72,18 @@ class Pieces:
             return index.pieces(windows)
         return np.ones(len(windows), np.int64), windows * self._seq_len, np.full(len(windows), self._seq_len, np.int64)
 
+    def holding(self, source: int, first: int, stop: int) -> I64:
+        """Windows of a source that hold any of tokens first..stop-1 of its dataset's stream, rising."""
+        index = self._indexes[source]
+        if index is None:
+            return np.arange(first // self._seq_len, -(-stop // self._seq_len)) if stop > first else np.zeros(0, np.int64)
+        found = []
+        for start in range(0, len(index.at), BLOCK_PIECES):
+            at, size = index.at[start : start + BLOCK_PIECES], index.size[start : start + BLOCK_PIECES]
+            found.append(start + np.flatnonzero((at < stop) & (at + size > first)))
+        pieces = np.concatenate([np.zeros(0, np.int64), *found])
+        return np.unique(np.searchsorted(index.first, pieces, "right") - 1)
+
     def tokens(self, places: Places) -> I64:
         """Tokens in each window that are not padding: i64[n]."""
         found = np.full(len(places.window), self._seq_len, np.int64)

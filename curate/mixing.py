@@ -152,12 +152,12 @@ class MixNode(Node):
         density = [Fraction(s["ledger"]["in_windows"], s["windows"]) if s["windows"] else Fraction(self.seq_len) for s in sources]
         made, before = [], None
         for stage in self.stages:
-            shares = self._shares(stage, sources)
+            shares = self.shares(stage, sources)
             made.append(stage_segments(stage.tokens, before, shares, density, stage.anneal))
             before = shares
         return made
 
-    def _shares(self, stage: MixStage, sources: Sequence[Mapping[str, Any]]) -> list[Fraction]:
+    def shares(self, stage: MixStage, sources: Sequence[Mapping[str, Any]]) -> list[Fraction]:
         """Of the trained tokens of a stage, per source: those of its dataset, shared out to its parts."""
         weights: dict[str, Fraction] = {}
         parts: dict[str, list[Fraction]] = {}
