@@ -16,21 +16,33 @@ A shape that stays the same from batch to batch (`cu_seq_lens` padded to a fixed
 from __future__ import annotations
 
 import inspect
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import create_block_mask
+from torch.nn.attention.flex_attention import flex_attention as plain_flex
 from transformers import AttentionInterface, PreTrainedModel
 
-from curate.errors import DataError
+from curate.errors import DataError, MissingDependency
+
+try:
+    from torch.nn.attention.varlen import varlen_attn
+
+    # torch 2.10 has is_causal; 2.11 has window_size and scale; later ones know grouped heads.
+    _VARLEN = frozenset(inspect.signature(varlen_attn).parameters)
+except ImportError:  # before 2.10
+    _VARLEN = frozenset()
+_compiled_flex = torch.compile(plain_flex)  # nothing is compiled before the first call
 
 PACKED = {"varlen": "curate_varlen", "sdpa": "curate_sdpa", "flex": "curate_flex"}
 
 
 def use_attention(model: PreTrainedModel, name: str) -> None:
     """Make a model attend by one of PACKED."""
+    if name == "varlen" and not _VARLEN and torch.cuda.is_available():
+        raise MissingDependency(f"attention: varlen needs torch 2.10 or later, this is {torch.__version__}. Use sdpa or flex.")
     model.set_attn_implementation(PACKED[name])
 
 
@@ -75,25 +87,19 @@ def varlen_attention(
     return out.reshape(batch, length, heads, size), None
 
 
-@cache
-def _varlen() -> tuple[Any, bool, bool]:
-    """(varlen_attn, knows window_size, knows enable_gqa): torch 2.10 had is_causal, later ones have these."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    known = inspect.signature(varlen_attn).parameters
-    return varlen_attn, "window_size" in known, "enable_gqa" in known
-
-
 def _kernel(q: Tensor, k: Tensor, v: Tensor, ends: Tensor, longest: int, scaling: float | None) -> Tensor:
     """q: [N, H, D]; k, v: [N, G, D]"""
-    attend, windowed, grouped = _varlen()
-    options: dict[str, Any] = {"window_size": (-1, 0)} if windowed else {"is_causal": True}
+    options: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in _VARLEN else {"is_causal": True}
     if k.shape[1] != q.shape[1]:
-        if grouped:
+        if "enable_gqa" in _VARLEN:
             options["enable_gqa"] = True
         else:
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
-    out: Tensor = attend(q, k, v, ends, ends, longest, longest, scale=scaling, **options)
+    if "scale" in _VARLEN:
+        options["scale"] = scaling
+    elif scaling is not None:
+        q = q * (scaling * q.shape[-1] ** 0.5)
+    out: Tensor = varlen_attn(q, k, v, ends, ends, longest, longest, **options)
     return out
 
 
@@ -145,15 +151,9 @@ def flex_attention(
     if document_mask is None:
         return _causal(module, query, key, value, scaling, dropout).transpose(1, 2), None
     grouped = query.shape[1] != key.shape[1]
-    out: Tensor = _flex(query.is_cuda)(query, key, value, block_mask=document_mask, scale=scaling, enable_gqa=grouped)
+    attend = _compiled_flex if query.is_cuda and not torch.compiler.is_compiling() else plain_flex
+    out: Tensor = attend(query, key, value, block_mask=document_mask, scale=scaling, enable_gqa=grouped)
     return out.transpose(1, 2), None
-
-
-@cache
-def _flex(compiled: bool) -> Any:
-    from torch.nn.attention.flex_attention import flex_attention as plain
-
-    return torch.compile(plain) if compiled and not torch.compiler.is_compiling() else plain
 
 
 def document_numbers(ends: Tensor, rows: int, length: int) -> Tensor:
@@ -170,7 +170,6 @@ def block_mask(numbers: Tensor) -> Tensor:
 
 def flex_mask(numbers: Tensor) -> Any:
     """The same as a BlockMask for flex_attention."""
-    from torch.nn.attention.flex_attention import create_block_mask
 
     def inside(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
         return (numbers[b, q] == numbers[b, k]) & (q >= k)

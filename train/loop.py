@@ -13,6 +13,7 @@ killed and gone on with, it gives the same bits.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -61,6 +62,9 @@ class Choices:
 
 def pretrain(node: Pretrain, job: TrainJob, progress: Progress) -> dict[str, Any]:
     """Train, and write the model to job.out. Returns figures for the manifest, on every rank."""
+    if node.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
     with world() as where:
         return Run(node, job, where, progress).all()
 
@@ -79,6 +83,8 @@ def choose(node: Pretrain, mix: Mix, device: str) -> Choices:
     ramp = node.batch_ramp
     start = max(1, ramp.start // mix.seq_len) if ramp is not None else None
     cuda = device == "cuda"
+    if node.attention == "flex" and not cuda:
+        raise RecipeError("attention: flex has no backward pass on a CPU. Use sdpa, or auto.")
     return Choices(
         plan_steps(windows, batch, start, ramp.until if ramp is not None else 0.0),
         max(1, (node.micro_batch_tokens or MICRO_TOKENS["cuda" if cuda else "cpu"]) // mix.seq_len),
@@ -425,9 +431,8 @@ def _sent(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _sums(losses: Tensor, pieces: Tensor) -> Tensor:
-    """Sum of losses of each document: f64[p]. One cumulative sum, in float64 and in order: the same bits every time."""
-    running = torch.cat([losses.new_zeros(1, dtype=torch.float64), losses.double().cumsum(0)])
-    return running[pieces[1:]] - running[pieces[:-1]]
+    """Sum of losses of each document: f64[p], each in the order of its tokens: the same bits every time."""
+    return torch.segment_reduce(losses.double(), "sum", offsets=pieces)
 
 
 def _residual_in_bf16(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:

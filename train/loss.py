@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from curate.errors import DataError
 
 IGNORED = -100
-CHUNK_BYTES = 1 << 30  # of logits in float32
+CHUNK_BYTES = 2 << 30  # of logits in float32
 
 
 def chunk_tokens(vocabulary: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -85,7 +86,11 @@ def spread(module: nn.Module, where: World, how: str, bf16: bool, layers: Sequen
     if where.size == 1:
         return module
     devices = [where.device.index] if where.device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+    ddp = nn.parallel.DistributedDataParallel
+    # Positions' frequencies are the same everywhere. torch 2.13 has another name for not sending them before every forward.
+    still = "forward_sync_buffers" if "forward_sync_buffers" in inspect.signature(ddp.__init__).parameters else "broadcast_buffers"
+    options: dict[str, Any] = {still: False}
+    return ddp(module, device_ids=devices, gradient_as_bucket_view=True, **options)
 
 
 def accumulating(module: nn.Module, last: bool) -> AbstractContextManager[None]:

@@ -105,6 +105,7 @@ class Pretrain(ModelNode):
     isolate: bool = Field(default=True, description="documents in a window don't see each other, and positions start anew")
     compile: bool | None = Field(default=None, description="torch.compile of the decoder layers; where not set: on a GPU")
     activation_checkpointing: bool = Field(default=False, description="compute activations twice to save memory")
+    deterministic: bool = Field(default=False, description="the same bits every time on a GPU too, at some cost; a CPU gives them anyway")
     parallel: Literal["ddp", "fsdp2"] = Field(
         default="ddp", description="what is split over processes: the data, or weights and states too"
     )

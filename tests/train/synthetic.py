@@ -49,7 +49,9 @@ def token_dataset(run: Path, name: str, docs: list[np.ndarray], vocabulary: int,
     return NodeInput(name, str(folder), tuple(map(str, parts)), f"digest of {name}", n, int(ends[-1]))
 
 
-def mix(run: Path, inputs: Mapping[str, NodeInput], seq_len: int, tokens: int, weights: Mapping[str, float], name: str = "mix") -> NodeInput:
+def mix(
+    run: Path, inputs: Mapping[str, NodeInput], seq_len: int, tokens: int, weights: Mapping[str, float], name: str = "mix"
+) -> NodeInput:
     """Write the mix and return it as a training node gets it."""
     out = run / name
     out.mkdir()
@@ -65,3 +67,8 @@ def small_run(run: Path, *, seq_len: int = 64, tokens: int = 40_000, vocabulary:
         for seed, (name, count) in enumerate({"web": 1200, "books": 400}.items())
     }
     return mix(run, inputs, seq_len, tokens, {"web": 0.75, "books": 0.25})
+
+
+def as_input(folder: Path) -> NodeInput:
+    """A mix that lies there, as a training node gets it."""
+    return NodeInput("mix", str(folder), (str(folder / "mix.json"),), "digest of mix")

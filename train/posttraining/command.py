@@ -6,21 +6,36 @@ from typing import Annotated, Any
 
 import typer
 
-_KINDS = {"sft": "sft", "dpo": "pairs", "reward": "pairs", "pairs": "pairs", "kto": "labelled", "grpo": "prompts", "rloo": "prompts", "prompts": "prompts"}
+_KINDS = {
+    "sft": "sft",
+    "dpo": "pairs",
+    "reward": "pairs",
+    "pairs": "pairs",
+    "kto": "labelled",
+    "grpo": "prompts",
+    "rloo": "prompts",
+    "prompts": "prompts",
+}
 
 
 def doctor(
-    files: Annotated[list[str], typer.Argument(help="Files, folders or globs of rows in any format that `curate convert` reads, or rendered ones.")],
+    files: Annotated[
+        list[str], typer.Argument(help="Files, folders or globs of rows in any format that `curate convert` reads, or rendered ones.")
+    ],
     kind: Annotated[str | None, typer.Option("--kind", help="sft, dpo, reward, kto, grpo, rloo. Default: told by the rows.")] = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", help="Folder of a model or tokenizer; without one, token ids and masks are not looked at.")
     ] = None,
-    template: Annotated[str | None, typer.Option("--template", help="chatml, llama3, ... a .jinja file, or none. Default: the tokenizer's own.")] = None,
+    template: Annotated[
+        str | None, typer.Option("--template", help="chatml, llama3, ... a .jinja file, or none. Default: the tokenizer's own.")
+    ] = None,
     source: Annotated[str | None, typer.Option("--from", help="Format to read. Default: told by content.")] = None,
     against: Annotated[list[str] | None, typer.Option("--against", help="Evaluation sets that must not be in the data.")] = None,
     max_length: Annotated[int | None, typer.Option("--max-length", min=1, help="Tokens of a row.")] = None,
     too_long: Annotated[str, typer.Option("--too-long", help="drop, cut_turns, keep_end.")] = "drop",
-    allow: Annotated[list[str] | None, typer.Option("--allow", help="Share of rows that may have a defect.", metavar="DEFECT=SHARE")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="Share of rows that may have a defect.", metavar="DEFECT=SHARE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
 ) -> None:
     """Look for what would spoil a fine-tuning run: untrained stop tokens, empty or equal answers, contamination, ...
@@ -85,4 +100,3 @@ def _shares(given: list[str]) -> dict[str, float]:
         if not 0 <= made[name] <= 1:
             raise RecipeError(f"--allow {text}: a share lies between 0 and 1.")
     return made
-

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from curate.step import Asset
 from train.node import model_files
 from train.posttraining.rendering import Kind
-from train.posttraining.settings import Name, PostTraining, SoftPrompt
+from train.posttraining.settings import PostTraining, SoftPrompt
 from train.spec import kind_of_init
 
 if TYPE_CHECKING:
@@ -38,15 +38,28 @@ class Dpo(PostTraining):
     beta: float = Field(default=0.1, gt=0, le=100, description="how closely the model is held to its reference")
     loss: Loss | list[Loss] = Field(default="sigmoid", description="one of trl's, or several that are added")
     loss_weights: list[float] | None = Field(default=None, min_length=1, description="weight of each loss")
-    rpo_alpha: float | None = Field(default=None, gt=0, le=100, description="weight of the NLL of chosen answers, a mean over tokens (RPO, Pang et al. 2024)")
-    length_normalized: bool = Field(default=False, description="log-probabilities a token instead of sums (Tulu 3): sigmoid_norm for sigmoid")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="share of pairs whose order is taken for wrong (cDPO, robust, exo_pair)")
-    length_desensitized: float | None = Field(default=None, ge=0, le=1, description="weight of tokens beyond the shorter answer (LD-DPO); null: 1")
-    divergence: Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"] = Field(default="reverse_kl", description="f-DPO's divergence")
+    rpo_alpha: float | None = Field(
+        default=None, gt=0, le=100, description="weight of the NLL of chosen answers, a mean over tokens (RPO, Pang et al. 2024)"
+    )
+    length_normalized: bool = Field(
+        default=False, description="log-probabilities a token instead of sums (Tulu 3): sigmoid_norm for sigmoid"
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=0.5, description="share of pairs whose order is taken for wrong (cDPO, robust, exo_pair)"
+    )
+    length_desensitized: float | None = Field(
+        default=None, ge=0, le=1, description="weight of tokens beyond the shorter answer (LD-DPO); null: 1"
+    )
+    divergence: Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"] = Field(
+        default="reverse_kl", description="f-DPO's divergence"
+    )
     weighting: bool = Field(default=False, description="weigh pairs by their probability under the model (WPO, Zhou et al. 2024)")
     mask_stop: bool = Field(default=False, description="no loss on stop tokens, which both answers share")
     reference: str | None = Field(
-        default=None, min_length=1, description="model to compare with; null: the model it starts from", json_schema_extra={"path": "optional"}
+        default=None,
+        min_length=1,
+        description="model to compare with; null: the model it starts from",
+        json_schema_extra={"path": "optional"},
     )
     precompute_reference: bool = Field(default=False, description="reference log-probabilities once before training: one model in memory")
 
@@ -70,7 +83,7 @@ class Dpo(PostTraining):
             found = ["sigmoid_norm" if name == "sigmoid" else name for name in found]
         return [*found, "sft"] if self.rpo_alpha is not None else [str(name) for name in found]
 
-    def weights(self) -> list[float] | None:
+    def summed_with(self) -> list[float] | None:
         """Their weights; None: 1 each."""
         if self.rpo_alpha is None:
             return self.loss_weights
@@ -100,7 +113,7 @@ class Dpo(PostTraining):
             **parts.common,
             beta=self.beta,
             loss_type=self.losses(),
-            loss_weights=self.weights(),
+            loss_weights=self.summed_with(),
             label_smoothing=self.label_smoothing,
             ld_alpha=self.length_desensitized,
             f_divergence_type=self.divergence,

@@ -31,7 +31,9 @@ class _Group(PostTraining):
 
     batch_size: int = Field(default=64, ge=2, le=1 << 20, description="answers of a step, over all processes: a multiple of `answers`")
     answers: int = Field(default=8, ge=2, le=4096, description="answers drawn to each prompt")
-    rewards: Annotated[list[RewardSpec], Field(min_length=1, max_length=32)] = Field(description="what scores answers: [{verifier: exact}], [{model: rm0, weight: 0.5}]")
+    rewards: Annotated[list[RewardSpec], Field(min_length=1, max_length=32)] = Field(
+        description="what scores answers: [{verifier: exact}], [{model: rm0, weight: 0.5}]"
+    )
     max_answer: int = Field(default=256, ge=1, le=1 << 20, description="tokens of an answer")
     temperature: float = Field(default=1.0, gt=0, le=10, description="of drawing")
     top_p: float = Field(default=1.0, gt=0, le=1, description="share of the probability that is drawn from")
@@ -44,7 +46,9 @@ class _Group(PostTraining):
         if self.batch_size % self.answers:
             raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of answers ({self.answers})")
         if isinstance(self.adapter, SoftPrompt):
-            raise ValueError("a soft prompt can't be trained here: answers are drawn with a cache, which peft does not give it. Take {rank: 16}")
+            raise ValueError(
+                "a soft prompt can't be trained here: answers are drawn with a cache, which peft does not give it. Take {rank: 16}"
+            )
         return self
 
     def more_inputs(self) -> tuple[str, ...]:
@@ -67,7 +71,9 @@ class _Group(PostTraining):
         from train.posttraining.order import GroupedOrder
 
         if plan.batch % self.answers:
-            raise RecipeError(f"{len(self.rewards)} rows of prompts make a batch of {plan.batch} answers, no multiple of answers ({self.answers}).")
+            raise RecipeError(
+                f"{len(self.rewards)} rows of prompts make a batch of {plan.batch} answers, no multiple of answers ({self.answers})."
+            )
         blocks = -(-plan.steps // self.iterations)
         return GroupedOrder(rows, blocks, plan.batch // self.answers, self.answers, plan.times * self.iterations, setup.job.seed)
 
@@ -107,8 +113,12 @@ class Grpo(_Group):
     summary: ClassVar[str] = "answers drawn, scored by rewards, compared within their group"
 
     beta: float = Field(default=0.0, ge=0, le=100, description="weight of the KL term; 0 needs no reference in memory")
-    loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = Field(default="dapo", description="how tokens are averaged: over the batch, the answer, a constant")
-    scale: Literal["group", "batch", "none"] = Field(default="group", description="what rewards are divided by: their spread in the group, in the batch, nothing")
+    loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = Field(
+        default="dapo", description="how tokens are averaged: over the batch, the answer, a constant"
+    )
+    scale: Literal["group", "batch", "none"] = Field(
+        default="group", description="what rewards are divided by: their spread in the group, in the batch, nothing"
+    )
     epsilon_high: float | None = Field(default=None, gt=0, le=10, description="upper bound of the ratio; null: epsilon. DAPO: 0.28")
 
     def trainer(self, parts: Parts) -> Any:
@@ -117,7 +127,9 @@ class Grpo(_Group):
 
         from train.posttraining.trainers import Grpo as Trainer
 
-        args = trl.GRPOConfig(**self.arguments(parts), beta=self.beta, loss_type=self.loss, scale_rewards=self.scale, epsilon_high=self.epsilon_high)
+        args = trl.GRPOConfig(
+            **self.arguments(parts), beta=self.beta, loss_type=self.loss, scale_rewards=self.scale, epsilon_high=self.epsilon_high
+        )
         made = Trainer(args=args, reward_funcs=self.functions(parts), **parts.given)
         made.curate_encode = parts.setup.maker.prompt_ids
         return made

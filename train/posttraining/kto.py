@@ -24,7 +24,9 @@ class Kto(PostTraining):
 
     beta: float = Field(default=0.1, gt=0, le=100, description="how closely the model is held to its reference")
     loss: Literal["kto", "apo_zero_unpaired"] = Field(default="kto", description="apo_zero_unpaired: without the KL term")
-    desirable_weight: float | None = Field(default=None, gt=0, le=1000, description="weight of good answers; null: balances the two by their numbers (paper, eq. 8)")
+    desirable_weight: float | None = Field(
+        default=None, gt=0, le=1000, description="weight of good answers; null: balances the two by their numbers (paper, eq. 8)"
+    )
     undesirable_weight: float | None = Field(default=None, gt=0, le=1000, description="weight of bad answers; null: balances")
 
     @model_validator(mode="after")
@@ -33,7 +35,7 @@ class Kto(PostTraining):
             raise ValueError("the loss kto pairs the answers of a micro-batch with each other: micro_batch_size must be at least 2")
         return self
 
-    def weights(self, setup: Setup) -> tuple[float, float]:
+    def balance(self, setup: Setup) -> tuple[float, float]:
         """(of good answers, of bad ones): the rarer kind weighs as much as the other in sum, where neither is given."""
         if self.desirable_weight is not None or self.undesirable_weight is not None:
             return self.desirable_weight or 1.0, self.undesirable_weight or 1.0
@@ -54,8 +56,10 @@ class Kto(PostTraining):
         from train.posttraining.trainers import Kto as Trainer
 
         if self.loss == "kto" and parts.plan.micro < 2:
-            raise RecipeError(f"kto: a micro-batch of {parts.plan.micro} row has no other answer to pair it with. Set micro_batch_size to at least 2.")
-        good, bad = self.weights(parts.setup)
+            raise RecipeError(
+                f"kto: a micro-batch of {parts.plan.micro} row has no other answer to pair it with. Set micro_batch_size to at least 2."
+            )
+        good, bad = self.balance(parts.setup)
         args = trl.KTOConfig(
             **parts.common, beta=self.beta, loss_type=self.loss, desirable_weight=good, undesirable_weight=bad, max_length=None,
             train_sampling_strategy="sequential",

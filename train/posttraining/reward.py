@@ -27,8 +27,12 @@ class Reward(PostTraining):
     usual_lr: ClassVar[float] = 1e-5
     largest_micro: ClassVar[int] = 4
 
-    margin: bool = Field(default=False, description="the score difference of a pair must exceed that of its grades; needs scores in the data")
-    center: float | None = Field(default=None, gt=0, le=10, description="weight that keeps scores around 0 (Eisenstein et al. 2023); 0.01 is usual")
+    margin: bool = Field(
+        default=False, description="the score difference of a pair must exceed that of its grades; needs scores in the data"
+    )
+    center: float | None = Field(
+        default=None, gt=0, le=10, description="weight that keeps scores around 0 (Eisenstein et al. 2023); 0.01 is usual"
+    )
 
     def trainer(self, parts: Parts) -> Any:
         """trl's RewardTrainer on rows that are done."""

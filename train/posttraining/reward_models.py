@@ -45,7 +45,9 @@ class ModelReward:
             self.maker = RowMaker("sft", folder, Rendering(train_on="last"))
 
     @torch.inference_mode()
-    def __call__(self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[list[int]], row: Sequence[str], **_: Any) -> list[float | None]:
+    def __call__(
+        self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[list[int]], row: Sequence[str], **_: Any
+    ) -> list[float | None]:
         """One score an answer; None where the reward model's template can't say it."""
         ids = self._same(prompts, completion_ids) if self.maker is None else self._rendered(self.maker, completions, row)
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")

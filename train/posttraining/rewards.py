@@ -34,8 +34,12 @@ class RewardSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    verifier: Name | None = Field(default=None, description="name of a function: exact, contains, a verifier of the step score, an installed one")
-    model: Name | None = Field(default=None, description="reward model: a model of the recipe, or a folder", json_schema_extra={"path": "optional"})
+    verifier: Name | None = Field(
+        default=None, description="name of a function: exact, contains, a verifier of the step score, an installed one"
+    )
+    model: Name | None = Field(
+        default=None, description="reward model: a model of the recipe, or a folder", json_schema_extra={"path": "optional"}
+    )
     weight: float = Field(default=1.0, ge=-1e6, le=1e6, description="of this source in the sum")
     settings: dict[str, Any] = Field(default_factory=dict, description="what the function takes beside prompts, completions and rows")
 
@@ -46,7 +50,9 @@ class RewardSpec(BaseModel):
         return self
 
 
-def exact(prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Mapping[str, Any]], field: str = "answer") -> list[float | None]:
+def exact(
+    prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Mapping[str, Any]], field: str = "answer"
+) -> list[float | None]:
     """1 where the final answer (boxed, after ####, ...; else the whole text) is spelt as the row's, 0 where not, None without one."""
     found: list[float | None] = []
     for said, row in zip(completions, rows, strict=True):
@@ -57,7 +63,9 @@ def exact(prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Map
     return found
 
 
-def contains(prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Mapping[str, Any]], field: str = "answer") -> list[float | None]:
+def contains(
+    prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Mapping[str, Any]], field: str = "answer"
+) -> list[float | None]:
     """1 where the row's answer stands in the completion, between word borders."""
     found: list[float | None] = []
     for said, row in zip(completions, rows, strict=True):
@@ -66,7 +74,9 @@ def contains(prompts: Sequence[str], completions: Sequence[str], rows: Sequence[
     return found
 
 
-def length(prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Mapping[str, Any]], characters: int = 1000) -> list[float | None]:
+def length(
+    prompts: Sequence[str], completions: Sequence[str], rows: Sequence[Mapping[str, Any]], characters: int = 1000
+) -> list[float | None]:
     """Minus the share by which a completion is longer than `characters`; 0 for shorter ones."""
     return [min(0.0, 1 - len(said) / characters) for said in completions]
 

@@ -98,7 +98,9 @@ class PostTraining(ModelNode):
         le=1 << 16,
         description="rows that one process works on at a time; null: the largest divisor of its share up to 8",
     )
-    lr: float | None = Field(default=None, gt=0, le=10, description="peak learning rate; chosen by the kind, ten times that with LoRA, 0.03 for a soft prompt")
+    lr: float | None = Field(
+        default=None, gt=0, le=10, description="peak learning rate; chosen by the kind, ten times that with LoRA, 0.03 for a soft prompt"
+    )
     schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(
         default="linear", description="learning rate after the warm-up; wsd: the last fifth comes down"
     )

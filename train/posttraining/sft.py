@@ -26,7 +26,9 @@ class Sft(PostTraining):
     train_on: Train = Field(default="assistant", description="what has a loss: assistant (every answer), last, completion, all")
     train_reasoning: bool = Field(default=True, description="false: reasoning stands in the row, but has no loss")
     per_answer: bool = Field(default=False, description="one row per answer, earlier answers as history")
-    packing: int | None = Field(default=None, ge=2, le=1 << 22, description="tokens of a sequence that several rows share, kept apart; null: a row each")
+    packing: int | None = Field(
+        default=None, ge=2, le=1 << 22, description="tokens of a sequence that several rows share, kept apart; null: a row each"
+    )
     loss: Literal["nll", "dft"] = Field(default="nll", description="dft: each token's loss times its probability (Wu et al. 2025)")
     noise: float | None = Field(default=None, gt=0, le=1000, description="NEFTune's noise on embeddings (Jain et al. 2023); 5 is usual")
 
@@ -63,7 +65,12 @@ class Sft(PostTraining):
         from train.posttraining.trainers import Sft as Trainer
 
         args = trl.SFTConfig(
-            **parts.common, max_length=None, packing=False, padding_free=not parts.padding, loss_type=self.loss, neftune_noise_alpha=self.noise
+            **parts.common,
+            max_length=None,
+            packing=False,
+            padding_free=not parts.padding,
+            loss_type=self.loss,
+            neftune_noise_alpha=self.noise,
         )
         made = Trainer(args=args, **parts.given)
         if not parts.padding and parts.attention in PACKED:

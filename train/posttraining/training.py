@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,8 @@ def load(setup: Setup, quantized: Any = None) -> Any:
     else:
         model = load_model(where, dtype)
     _fit_vocabulary(model, setup)
+    if node.head == "language":
+        _end_at_stop(model, setup)  # before trainers that draw answers ask for it
     return model
 
 
@@ -105,6 +108,12 @@ def _fit_vocabulary(model: Any, setup: Setup) -> None:
 
 def train_and_write(setup: Setup) -> dict[str, Any]:
     """Train from the last checkpoint, if there is one, and write the model. Returns figures for the manifest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what trl and transformers will rename: nothing that a user could do
+        return _train(setup)
+
+
+def _train(setup: Setup) -> dict[str, Any]:
     node = setup.node
     rows = node.dataset(setup)
     plan = setup.plan(len(rows))
@@ -267,12 +276,31 @@ def _write(
         if isinstance(node.adapter, SoftPrompt) and node.adapter.merge:
             adapters.tokenizer_with_soft_tokens(tokenizer, model.curate_soft_first, node.adapter.tokens)
         state = None
-    save_model(model, setup.out, state=state, dtype=_written_dtype(setup))
+    dtype = _written_dtype(setup)
+    if node.head == "reward":
+        _save_classifier(model, setup.out, state, dtype)
+    else:
+        _end_at_stop(model, setup)
+        save_model(model, setup.out, state=state, dtype=dtype)
     _save_tokenizer(setup, tokenizer)
     if (setup.work / METRICS).is_file():
         shutil.copyfile(setup.work / METRICS, setup.out / METRICS)
     (setup.out / NOTES).write_text(json.dumps(notes, sort_keys=True, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return info
+
+
+def _save_classifier(model: Any, out: Path, state: Mapping[str, torch.Tensor] | None, dtype: torch.dtype) -> None:
+    """A reward model's folder: what save_model does, for a model that writes no text."""
+    weights = {k: v.detach().to(dtype) for k, v in (state or model.state_dict()).items()}
+    model.config.dtype = str(dtype).removeprefix("torch.")
+    model.save_pretrained(str(out), state_dict=weights)
+
+
+def _end_at_stop(model: Any, setup: Setup) -> None:
+    """Let generation end at the token that ends an answer, which is not always the tokenizer's end of text."""
+    given = model.generation_config.eos_token_id
+    known = [] if given is None else [given] if isinstance(given, int) else list(given)
+    model.generation_config.eos_token_id = [*known, *(i for i in sorted(setup.maker.stop_ids) if i not in known)]
 
 
 def _written_dtype(setup: Setup) -> torch.dtype:
