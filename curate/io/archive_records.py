@@ -16,6 +16,7 @@ from typing import NamedTuple
 from curate.io.byte_cursor import ByteCursor, Place
 from curate.io.http_message import HEADERS, HEADERS_END, lines_of, parse_headers
 
+BEGIN = 8 << 10
 HELD = 1 << 20  # unwanted records up to this size are held all the same: a wrong length shows only after them
 WARC_START = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")
 ARC_START = re.compile(
@@ -112,7 +113,7 @@ class _Reader:
         except BadHeader as error:
             yield self._lost(place, start, str(error), head)
             return
-        wanted = self.wanted(header, cursor.peek(min(header.length, HEADERS)))
+        wanted = self.wanted(header, self._begin(header.length))
         hold = header.length <= (self.max_bytes if wanted else min(HELD, self.max_bytes))
         content = cursor.take(header.length) if hold else None
         got = len(content) if content is not None else cursor.skip(header.length)
@@ -130,6 +131,13 @@ class _Reader:
             yield self._lost(
                 at, cursor.position, f"bytes that belong to no record: the length of the one before, {header.length}, is wrong", stray
             )
+
+    def _begin(self, length: int) -> bytes:
+        """The first bytes of a content: its HTTP head, if it has one, and some of the body."""
+        begin = self.cursor.peek(min(length, BEGIN))
+        if len(begin) == BEGIN and not HEADERS_END.search(begin):
+            begin = self.cursor.peek(min(length, HEADERS))
+        return begin
 
     def header(self) -> Header:
         """Take a header. Raises BadHeader."""
@@ -152,10 +160,8 @@ class _Reader:
         ended = cursor.peek(4).startswith((b"\r\n\r\n", b"\n\n") if header.kind == "warc" else (b"\n", b"\r\n"))
         if not cursor.skip_any(_END) or ended:
             return b""
-        head = cursor.peek(_OVERLAP)
-        if head.startswith(b"WARC/") or ARC_START.match(head):
-            return b""
-        return head[:_SHOWN]
+        head = cursor.peek(_SHOWN)
+        return b"" if head.startswith(b"WARC/") or ARC_START.match(cursor.peek(_OVERLAP)) else head
 
     def _lost(self, place: Place, start: int, error: str, head: bytes) -> Damage:
         """Go on at the next record's header, and report what was passed over."""

@@ -201,7 +201,7 @@ class _Documents:
             fields["truncated"] = problem
         self._row(record.place, fields, text)
 
-    def _row(self, place: Place, fields: dict[str, str], text: str) -> None:
+    def _row(self, place: Place, fields: dict[str, str], text: bytes) -> None:
         reader = self.reader
         columns = [value_of_text(n, kind, fields[n]) if n in fields else None for n, kind in self.kinds]
         identity = fields.get(reader.id or "record_id")

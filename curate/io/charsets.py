@@ -15,6 +15,8 @@ import codecs
 import re
 from typing import NamedTuple
 
+from curate.io.fields import valid_utf8
+
 META_BYTES = 1024
 _META = re.compile(rb"<meta[^>]{0,400}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE)
@@ -29,9 +31,9 @@ _LOST = 0.01  # share of undecodable bytes above which a declared charset is not
 
 
 class Decoded(NamedTuple):
-    """Text of a page, the Python name of its charset, and how many replacement characters decoding put in."""
+    """Text of a page as UTF-8, the Python name of its charset, and how many replacement characters decoding put in."""
 
-    text: str
+    text: bytes
     charset: str
     replaced: int
 
@@ -49,7 +51,7 @@ def codec(label: str | None) -> str | None:
 
 
 def decode(data: bytes, declared: str | None = None) -> Decoded:
-    """Turn the bytes of a page into text. declared: the charset of its HTTP header."""
+    """Turn the bytes of a page into UTF-8. declared: the charset of its HTTP header."""
     for bom, name in _BOMS:
         if data.startswith(bom):
             return _lossy(data[len(bom) :], name)
@@ -58,14 +60,13 @@ def decode(data: bytes, declared: str | None = None) -> Decoded:
         made = _lossy(data, str(http))
         if made.replaced <= _LOST * len(made.text):
             return made
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
+    if data.isascii():
+        meta = codec(_in_page(data))
+        if meta in _SEVEN_BIT and _SEVEN_BIT[meta] in data:
+            return _lossy(data, meta)
+    elif not valid_utf8(data):
         return _not_utf8(data, http)
-    meta = codec(_in_page(data)) if b"\x1b" in data or b"~{" in data else None
-    if meta in _SEVEN_BIT and _SEVEN_BIT[meta] in data:
-        return _lossy(data, meta)
-    return Decoded(text, "utf-8", 0)
+    return Decoded(data, "utf-8", 0)
 
 
 def _not_utf8(data: bytes, http: str | None) -> Decoded:
@@ -96,4 +97,4 @@ def _detected(data: bytes) -> str | None:
 
 def _lossy(data: bytes, name: str) -> Decoded:
     text = data.decode(name, "replace")
-    return Decoded(text, name, text.count("\ufffd"))
+    return Decoded(text.encode("utf-8", "replace"), name, text.count("\ufffd"))
