@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
+from curate.io.units import Units
 from curate.schema import ROW
 
 BATCH_TOKENS = 4 << 20  # a record batch ends with the document that reaches this
@@ -43,12 +43,11 @@ class TokenShardWriter:
         file_bytes: int = FILE_BYTES,
     ) -> None:
         self._folder, self._stem = folder, stem
-        self._batch_tokens, self._file_bytes = batch_tokens, file_bytes
+        self._file_bytes = file_bytes
         self._names = [name for name in schema.names if name != ROW]
         given = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()} | dict(metadata)
         self._schema = pa.schema([schema.field(name) for name in self._names], metadata=dict(sorted(given.items())))
-        self._pending: list[pa.RecordBatch] = []
-        self._tokens, self._rows = 0, 0  # pending
+        self._units = Units(batch_tokens, BATCH_ROWS)
         self._files: list[Path] = []
         self._file: Any = None
         self._written = 0
@@ -56,39 +55,26 @@ class TokenShardWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Add documents."""
         batch = batch.select(self._names)
-        sizes = batch.column("n_tokens").to_numpy()
-        ends = np.cumsum(sizes, dtype=np.int64)
-        start = 0
-        while start < len(batch):
-            before = int(ends[start - 1]) if start else 0
-            full = int(np.searchsorted(ends, before + self._batch_tokens - self._tokens)) + 1
-            stop = min(full, start + BATCH_ROWS - self._rows, len(batch))
-            self._pending.append(batch.slice(start, stop - start))
-            self._tokens += int(ends[stop - 1]) - before
-            self._rows += stop - start
-            if self._tokens >= self._batch_tokens or self._rows >= BATCH_ROWS:
-                self._flush()
-            start = stop
+        for rows, _ in self._units.add(batch, batch.column("n_tokens").to_numpy()):
+            self._flush(rows)
 
     def close(self) -> list[Path]:
         """Finish the last file; return all files in order."""
-        if self._pending or not self._files:
-            self._flush()
+        if self._units.rows or not self._files:
+            self._flush(self._units.take()[0])
         self._close_file()
         return self._files
 
-    def _flush(self) -> None:
+    def _flush(self, rows: list[pa.RecordBatch]) -> None:
         if self._file is None:
             name = f"{self._stem}-{len(self._files):05d}.arrow"
             self._files.append(self._folder / name)
             self._file = pa.ipc.new_file(self._files[-1], self._schema)
-        if self._pending:
+        if rows:
             # Through concat, never a lone slice: the same buffers wherever the documents came from.
-            table = pa.Table.from_batches(self._pending).combine_chunks()
-            batch = pa.record_batch([table.column(name).combine_chunks() for name in self._names], names=self._names)
+            batch = pa.concat_batches(rows)
             self._file.write_batch(batch.cast(self._schema))
             self._written += batch.nbytes
-        self._pending, self._tokens, self._rows = [], 0, 0
         if self._written >= self._file_bytes:
             self._close_file()
 
