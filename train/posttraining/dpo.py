@@ -33,6 +33,7 @@ class Dpo(PostTraining):
     rows: ClassVar[Kind] = "pairs"
     usual_lr: ClassVar[float] = 1e-6
     largest_micro: ClassVar[int] = 4
+    compares: ClassVar[bool] = True
 
     warmup: Annotated[float, Field(ge=0, le=1)] = Field(default=0.1, description="share of the steps that lead up to the peak")
     beta: float = Field(default=0.1, gt=0, le=100, description="how closely the model is held to its reference")

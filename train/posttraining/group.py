@@ -166,5 +166,5 @@ class Ppo(ModelNode):
     @classmethod
     def _gone(cls, values: Any) -> Any:
         raise ValueError(
-            "trl has no PPO trainer any more (it left with trl 1.0). Take 'train: grpo' or 'train: rloo': they draw several answers a prompt and need no value model"
+            "trl has no PPO trainer any more (1.16: SFT, DPO, KTO, reward, GRPO, RLOO). Take 'train: grpo' or 'train: rloo': they draw several answers a prompt and need no value model"
         )

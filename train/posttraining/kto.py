@@ -21,6 +21,7 @@ class Kto(PostTraining):
     summary: ClassVar[str] = "preference optimization on good and bad answers"
     rows: ClassVar[Kind] = "labelled"
     usual_lr: ClassVar[float] = 1e-6
+    compares: ClassVar[bool] = True
 
     beta: float = Field(default=0.1, gt=0, le=100, description="how closely the model is held to its reference")
     loss: Literal["kto", "apo_zero_unpaired"] = Field(default="kto", description="apo_zero_unpaired: without the KL term")

@@ -31,7 +31,7 @@ def load_reward(spec: RewardSpec, setup: Setup) -> Callable[..., list[float | No
     except (OSError, ValueError) as error:
         raise DataError(f"the reward model {spec.model} can't be loaded: {error}") from error
     rewards_without_padding(model, choose_attention(model, "auto", False))
-    return ModelReward(spec.model, model.requires_grad_(False).eval(), folder, setup)
+    return ModelReward(Path(spec.model).name, model.requires_grad_(False).eval(), folder, setup)
 
 
 class ModelReward:

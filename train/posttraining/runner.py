@@ -31,15 +31,17 @@ from train.posttraining.settings import PostTraining
 if TYPE_CHECKING:
     import datasets
 
-ROWS, HELD_OUT, READY, DOCTOR, METRICS, NOTES = (
-    "rows.arrow", "held_out.arrow", "rows.json", "data_doctor.json", "metrics.jsonl", "training.json",
-)  # fmt: skip
+ROWS, HELD_OUT, READY, DOCTOR, NOTES = "rows.arrow", "held_out.arrow", "rows.json", "data_doctor.json", "training.json"
 _WAIT = 0.2
 
 
 def run(node: PostTraining, job: TrainJob, progress: Progress) -> dict[str, Any]:
     """Train, and write the model below job.out. Returns figures for the manifest."""
     _needs()
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     setup = Setup(node, job, progress)
     setup.make_rows()
     from train.posttraining.training import train_and_write

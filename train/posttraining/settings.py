@@ -86,6 +86,7 @@ class PostTraining(ModelNode):
     rows: ClassVar[Kind]
     head: ClassVar[Literal["language", "reward"]] = "language"
     generates: ClassVar[bool] = False  # draws answers while it trains
+    compares: ClassVar[bool] = False  # runs a reference model beside
     largest_micro: ClassVar[int] = 8  # rows at a time, where not set
     usual_lr: ClassVar[float] = 2e-5
 
@@ -172,6 +173,12 @@ class PostTraining(ModelNode):
     def places(self, rows: int) -> int:
         """Places of a pass over so many rows: a row may stand at several."""
         return rows
+
+    def flops_per_token(self, model: Any) -> float:
+        """Of a step, a token: 6 a weight (2 forward, 4 backward), 4 where weights are frozen; 2 more for a reference. The head is counted, embeddings are not."""
+        tied = bool(getattr(model.config, "tie_word_embeddings", False))
+        weights = sum(p.numel() for p in model.parameters()) - (0 if tied else model.get_input_embeddings().weight.numel())
+        return 0.0 if self.generates else weights * ((6 if self.adapter is None else 4) + (2 if self.compares else 0))
 
     def dataset(self, setup: Setup, held_out: bool = False) -> Any:
         """Rows as the trainer reads them."""

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,23 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PrinterCallback, TrainerCallback
 
+from curate import __version__
 from curate.errors import DataError, RunError
+from train.isolation import prove
+from train.metrics import METRICS, Metrics, peak_flops
 from train.models import load_model, save_model
 from train.posttraining import adapters
-from train.posttraining.flat import choose_attention
+from train.posttraining.flat import choose_attention, flat_inputs
 from train.posttraining.launching import arguments, write_configs
 from train.posttraining.order import Order, places_to_rows
-from train.posttraining.runner import METRICS, NOTES, Plan, Setup, out_of_memory
+from train.posttraining.runner import NOTES, Plan, Setup, out_of_memory
 from train.posttraining.settings import SoftPrompt
 from train.spec import HUB
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
 _DECAY = 0.2  # share of the steps in which wsd comes down
+_PROOF_TOKENS = 128  # of a row in the proof of isolation
+_TIMES = ("_runtime", "_per_second", "step_time")  # never the same twice
 
 
 @dataclass
@@ -124,7 +130,7 @@ def _train(setup: Setup) -> dict[str, Any]:
     attention = choose_attention(model, node.attention, padding or node.generates)
     new_ids = setup.tokenizer.convert_tokens_to_ids(list(node.new_tokens)) if node.new_tokens else []
     config = adapters.peft_config(node.adapter, "SEQ_CLS" if node.head == "reward" else "CAUSAL_LM", setup.tokenizer_folder, new_ids)
-    record = Recorder(setup, plan, order, rows)
+    record = Recorder(setup, plan, order, rows, node.flops_per_token(model))
     given = {"model": model, "train_dataset": rows, "processing_class": setup.tokenizer, "peft_config": config, "callbacks": [record]}
     if node.evaluation is not None:
         given["eval_dataset"] = node.dataset(setup, held_out=True)
@@ -132,6 +138,8 @@ def _train(setup: Setup) -> dict[str, Any]:
     trainer = node.trainer(parts)
     trainer.curate_order = order
     trainer.remove_callback(PrinterCallback)
+    if not padding and not node.generates and (setup.world == 1 or node.parallel.mode == "ddp"):
+        _prove_isolation(parts, trainer)
     if setup.rank == 0 and setup.world > 1:
         write_configs(node.parallel, setup.world, setup.work)
     try:
@@ -140,6 +148,22 @@ def _train(setup: Setup) -> dict[str, Any]:
     except torch.OutOfMemoryError as error:
         raise out_of_memory(error) from error
     return _write(setup, trainer, config, record, held_out, {"rows": len(rows), "batch": plan.batch, "steps": plan.steps})
+
+
+def _prove_isolation(parts: Parts, trainer: Any) -> None:
+    """Change one of the first rows and look that no other moves, before anything is trained."""
+    rows = parts.given["train_dataset"]
+    names = (
+        ("input_ids",)
+        if "input_ids" in rows.column_names
+        else ("prompt_ids", "chosen_ids" if "chosen_ids" in rows.column_names else "completion_ids")
+    )
+    some = [sum((rows[n][name] for name in names), [])[:_PROOF_TOKENS] for n in range(min(4, len(rows)))]
+    device = trainer.accelerator.device
+    lengths = torch.tensor([len(ids) for ids in some], device=device)
+    inputs = flat_inputs(parts.attention, torch.tensor(sum(some, []), device=device), lengths)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bool(parts.common["bf16"])):
+        prove(parts.bare(trainer.model), inputs, torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).int())
 
 
 def common_arguments(setup: Setup, plan: Plan) -> dict[str, Any]:
@@ -170,6 +194,7 @@ def common_arguments(setup: Setup, plan: Plan) -> dict[str, Any]:
         "data_seed": seed,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
+        "ddp_find_unused_parameters": False,
         "report_to": "none",
         "disable_tqdm": True,
         "log_level": "error",
@@ -185,44 +210,51 @@ def common_arguments(setup: Setup, plan: Plan) -> dict[str, Any]:
 
 
 class Recorder(TrainerCallback):  # type: ignore[misc]
-    """metrics.jsonl, progress, checkpoints by the clock, and the rows behind a loss that is no number."""
+    """Metrics, progress, checkpoints by the clock, and the rows behind a loss that is no number."""
 
-    def __init__(self, setup: Setup, plan: Plan, order: Any, rows: Any) -> None:
-        self.setup, self.plan, self.order, self.rows = setup, plan, order, rows
-        self.steps = plan.steps
-        self.saved = self.logged = self.begun = time.monotonic()
-        self.tokens = 0.0
+    def __init__(self, setup: Setup, plan: Plan, order: Any, rows: Any, flops: float) -> None:
+        """flops: of a token, forward, backward and reference; 0 where it is not known"""
+        self.setup, self.plan, self.order, self.rows, self.flops = setup, plan, order, rows, flops
+        self.saved = self.before = time.monotonic()
+        self.tokens = 0
         self.last: dict[str, float] = {}
-        self.file = setup.work / METRICS
+        self.metrics: Metrics | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget steps that come after the checkpoint."""
-        self.saved = self.logged = time.monotonic()
-        if self.setup.rank == 0 and self.file.is_file():
-            kept = [line for line in self.file.read_text("utf-8").splitlines() if json.loads(line)["step"] <= state.global_step]
-            self.file.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        self.saved = self.before = time.monotonic()
+        if self.setup.rank == 0:
+            Metrics.cut(self.setup.work, state.global_step)
+            job, node = self.setup.job, self.setup.node
+            self.metrics = Metrics(self.setup.work, list(node.track), job.name, job.settings, self.plan.steps, self.setup.progress)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Write a line."""
-        found = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}
+        found = {k: v for k, v in (logs or {}).items() if isinstance(v, (int, float)) and not k.endswith(_TIMES)}
         if "loss" in found and not math.isfinite(found["loss"]):
             self._no_number(state.global_step)
-        if "train_runtime" in found:  # the summary at the end
+        if not found or "train_loss" in found:  # the summary at the end
             return
-        now = time.monotonic()
-        if "num_tokens" in found and "loss" in found:
-            found["tokens_per_second"] = (found["num_tokens"] - self.tokens) / max(now - self.logged, 1e-9) if self.tokens else 0.0
-            self.tokens, self.logged = found["num_tokens"], now
         self.last |= found
-        if self.setup.rank == 0:
-            with open(self.file, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **found}) + "\n")
-            self.setup.progress(state.global_step / self.steps, self._line(state.global_step, found))
+        if self.metrics is None:
+            return
+        self.metrics.step(state.global_step - 1, found)
+        if "loss" in found:
+            now, total = time.monotonic(), int(found.get("num_tokens", 0))
+            tokens, seconds = max(total - self.tokens, 0), now - self.before
+            flops = self.flops * tokens / self.setup.world
+            self.metrics.speed(state.global_step - 1, tokens, seconds, flops, self._peak() if flops else None, found["loss"])
+            self.tokens, self.before = total, now
 
-    def _line(self, step: int, found: Mapping[str, float]) -> str:
-        shown = [f"{name} {found[name]:.4f}" for name in ("loss", "eval_loss", "rewards/accuracies", "reward", "accuracy") if name in found]
-        speed = f", {found['tokens_per_second']:,.0f} tokens/s" if found.get("tokens_per_second") else ""
-        return f"step {step:,} of {self.steps:,}: {', '.join(shown)}{speed}"
+    @staticmethod
+    def _peak() -> float | None:
+        return peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """End the files."""
+        if self.metrics is not None:
+            self.metrics.close()
+            self.metrics = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         """Ask for a checkpoint when it is time. Every rank must ask at the same step, so rank 0's clock decides."""
@@ -265,7 +297,14 @@ def _write(
     if setup.rank != 0:
         return info
     model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), setup.tokenizer
-    notes = {"identity": setup.job.identity(), "lineage": setup.job.lineage(), "settings": dict(setup.job.settings), "info": info}
+    notes = {
+        "kind": setup.job.kind,
+        "identity": setup.job.identity(),
+        "lineage": setup.job.lineage(),
+        "settings": dict(setup.job.settings),
+        "info": info,
+        "versions": {"curate": __version__, **{name: installed(name).partition("+")[0] for name in ("torch", "transformers", "trl")}},
+    }
     node = setup.node
     if node.adapter is not None:
         from peft import get_peft_model_state_dict
