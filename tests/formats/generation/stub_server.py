@@ -30,6 +30,7 @@ class Stub:
         self.sent: Counter[tuple[str, Any]] = Counter()
         self.stats: Counter[str] = Counter()
         self.flying = 0
+        self.transports: set[asyncio.Transport] = set()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.keep = False  # whether bodies and headers are kept
@@ -47,10 +48,11 @@ class Stub:
         self.stats["requests"] += 1
         draw = hashlib.sha256(f"{prompt}|{seed}|{self.sent[key]}".encode()).digest()
         failure = self.kinds[draw[4] % len(self.kinds)] if int.from_bytes(draw[:4], "little") / 2**32 < self.failing else ""
+        self.stats[f"chosen_{failure or 'good'}"] += 1
         return failure, words(prompt, seed or 0)
 
     def counts(self) -> dict[str, int]:
-        return {**self.stats, "flying": self.flying, "questions": len(self.sent)}
+        return {"requests": 0, **self.stats, "flying": self.flying, "questions": len(self.sent)}
 
 
 class _Connection(asyncio.Protocol):
@@ -62,9 +64,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.out = transport
+        self.stub.transports.add(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.open = False
+        self.stub.transports.discard(self.out)
         if self.busy:
             self._finish("abandoned")  # the client died while it waited
 
@@ -102,7 +106,6 @@ class _Connection(asyncio.Protocol):
         if not self.busy:
             return
         self._finish("failed" if failure not in ("", "slow") else "answered")
-        self.stub.stats[f"sent_{failure or 'good'}"] += 1
         if failure == "timeout":
             self.out.abort()
         elif failure == "429":
