@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from curate.errors import MissingDependency
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
     from curate.step import Step
 
 STEPS = {
@@ -84,12 +86,22 @@ TABLES = {"steps": STEPS, "readers": READERS, "nodes": NODES, "writers": WRITERS
 @cache
 def table(kind: str) -> dict[str, str]:
     """All names of one kind with where they live: ours, then those of installed packages."""
-    from importlib.metadata import entry_points
-
     found = dict(TABLES[kind])
-    for point in entry_points(group=f"curate.{kind}"):
+    for point in installed(f"curate.{kind}"):
         found.setdefault(point.name, point.value)
     return found
+
+
+def installed(group: str) -> EntryPoints:
+    """Entry points of installed packages in a group. Their metadata are read once: 0.05 s where many packages are installed."""
+    return _all_installed().select(group=group)
+
+
+@cache
+def _all_installed() -> EntryPoints:
+    from importlib.metadata import entry_points
+
+    return entry_points()
 
 
 _plugins: dict[str, dict[str, Any]] = {}
