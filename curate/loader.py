@@ -186,7 +186,7 @@ class Mix:
 
     def holding(self, dataset: str, file: str, start: int, count: int) -> I64:
         """All k whose windows hold any of `count` tokens from `start` on of a dataset's shard, rising. Looks at every window's place."""
-        shards = next((d["shards"] for d in self.description["datasets"] if d["name"] == dataset), [])
+        shards: list[dict[str, Any]] = next((d["shards"] for d in self.description["datasets"] if d["name"] == dataset), [])
         names = [shard["file"] for shard in shards]
         if file not in names:
             return np.zeros(0, np.int64)

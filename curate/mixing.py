@@ -124,7 +124,7 @@ class MixNode(Node):
         if self.stages[0].anneal is not None:
             raise ValueError("stages[0].anneal: the first stage has no shares to come from; remove it")
         for setting in ("max_epochs", "repeat", "split"):
-            unknown = sorted(n for n in getattr(self, setting) if n not in self.datasets() and n.partition("/")[0] not in self.split)
+            unknown = sorted(n for n in getattr(self, setting) if n not in self.documents() and n.partition("/")[0] not in self.split)
             if unknown:
                 raise ValueError(f"{setting} names {', '.join(unknown)}, which no stage has a weight for")
         for number, stage in enumerate(self.stages):
@@ -134,13 +134,13 @@ class MixNode(Node):
             raise ValueError("continues and continues_at belong together: the mix, and how many of its windows were trained on")
         return self
 
-    def datasets(self) -> tuple[str, ...]:
+    def documents(self) -> tuple[str, ...]:
         """Token datasets of all stages."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.weights))
 
     def inputs(self) -> tuple[str, ...]:
         before = (self.continues,) if self.continues is not None and not os.path.isabs(self.continues) else ()
-        return (*self.datasets(), *before)
+        return (*self.documents(), *before)
 
     def assets(self) -> tuple[Asset, ...]:
         """The mix that this one continues, where it is given as a path."""
@@ -200,8 +200,8 @@ class MixNode(Node):
         missing = [name for name in self.inputs() if name not in inputs]
         if missing:
             return [f"no figures yet for {', '.join(missing)}"]
-        sources = [self._guess(inputs[name]) for name in self.datasets()]
-        known = exact and all(self._choice(name, 0).plain and self.held_out is None for name in self.datasets()) and self.continues is None
+        sources = [self._guess(inputs[name]) for name in self.documents()]
+        known = exact and all(self._choice(name, 0).plain and self.held_out is None for name in self.documents()) and self.continues is None
         segments = [s for stage in self.schedule(sources) for s in stage]
         if not segments:
             return ["no figures yet: the datasets are empty"]
@@ -233,13 +233,13 @@ class MixNode(Node):
         sources: list[dict[str, Any]] = []
         unused: dict[str, int] = {}  # tokens of values that a split does not name
         tokenizer: dict[str, str] = {}
-        for number, name in enumerate(self.datasets()):
+        for number, name in enumerate(self.documents()):
             shards = [open_shard(part) for part in sorted(inputs[name].parts)]
-            tokenizer = _same_tokenizer(name, self.datasets()[0], shards, tokenizer)
+            tokenizer = _same_tokenizer(name, self.documents()[0], shards, tokenizer)
             datasets.append(_dataset(inputs[name], shards))
 
             def report(share: float, number: int = number, name: str = name) -> None:
-                progress(0.8 * (number + share) / len(self.datasets()), f"windows of {name}")
+                progress(0.8 * (number + share) / len(self.documents()), f"windows of {name}")
 
             report(0.0)
             sources += survey(name, shards, self._choice(name, seed), out, len(sources), report)

@@ -55,6 +55,10 @@ class Node(BaseModel):
         """Names of the recipe's nodes that it reads."""
         raise NotImplementedError
 
+    def documents(self) -> tuple[str, ...]:
+        """Of those, the datasets that it reads row by row: they must have the columns it needs."""
+        return self.inputs()
+
     def assets(self) -> tuple[Asset, ...]:
         """Files whose content decides the result."""
         return ()

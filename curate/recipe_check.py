@@ -160,7 +160,7 @@ class _Graph:
         if not isinstance(draft.node, SpecialNode) or draft.node.kind not in INPUT_COLUMN:
             return
         needed = INPUT_COLUMN[draft.node.kind]
-        for name in dict.fromkeys(draft.node.node.inputs()):
+        for name in dict.fromkeys(draft.node.node.documents()):
             target = self.drafts.get(name)
             if target is None:
                 continue

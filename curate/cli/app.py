@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
 import typer
 
-from curate.cli import audits, classifiers, documents, exports, indexes, look, recipes, reports, running, tokenizers, tuning
+from curate.cli import audits, classifiers, documents, exports, indexes, look, recipes, reports, running, tokenizers, training, tuning
+from curate.registry import installed
 
 
 def build_app(arguments: list[str]) -> typer.Typer:
@@ -31,6 +30,8 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.command("gc")(running.gc)
     app.command("export")(exports.export)
     app.command("report")(reports.report)
+    app.command("trace")(training.trace)
+    app.command("verify")(training.verify)
     app.command("why")(documents.why)
     app.command("diff")(documents.diff)
     app.command("card")(reports.card)
@@ -40,7 +41,7 @@ def build_app(arguments: list[str]) -> typer.Typer:
     app.add_typer(indexes.app, name="index")
     app.add_typer(classifiers.app, name="classifier")
     wanted = next((a for a in arguments if not a.startswith("-")), None)
-    for point in entry_points(group="curate.commands"):
+    for point in installed("curate.commands"):
         if wanted is None or wanted == point.name:
             command = point.load()
             if isinstance(command, typer.Typer):
