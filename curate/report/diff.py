@@ -159,7 +159,9 @@ def _moved(here: pl.DataFrame, there: pl.DataFrame, drops: pl.DataFrame, parts: 
     import polars as pl
 
     gone = here.join(there.select("id").unique(), on="id", how="anti", maintain_order="left")
-    told = gone.join(drops, on="id", how="left", maintain_order="left").with_columns(pl.col("step").fill_null(""), pl.col("reason").fill_null(NOT_READ))
+    told = gone.join(drops, on="id", how="left", maintain_order="left").with_columns(
+        pl.col("step").fill_null(""), pl.col("reason").fill_null(NOT_READ)
+    )
     found = []
     for (step, reason), mine in sorted(told.partition_by("step", "reason", as_dict=True).items(), key=lambda item: -len(item[1])):
         shown = [(Place(parts[r["file"]], r["row"], r["id"]), r["value"]) for r in mine.head(examples).to_dicts()]
@@ -173,5 +175,10 @@ def _other_reason(first: pl.DataFrame, second: pl.DataFrame) -> list[tuple[str, 
     import polars as pl
 
     both = first.select("id", "reason").join(second.select("id", pl.col("reason").alias("now")), on="id")
-    counted = both.filter(pl.col("reason") != pl.col("now")).group_by("reason", "now").len().sort(["len", "reason", "now"], descending=[True, False, False])
+    counted = (
+        both.filter(pl.col("reason") != pl.col("now"))
+        .group_by("reason", "now")
+        .len()
+        .sort(["len", "reason", "now"], descending=[True, False, False])
+    )
     return [(a, b, n) for a, b, n in counted.iter_rows()]

@@ -13,7 +13,7 @@ from curate.report.diff import DatasetDiff, Diff, Moved
 from curate.report.funnel import size
 from curate.report.words import number, percent, visible
 
-CHANGES_SHOWN, ROWS_SHOWN, TEXT_CHARS = 60, 25, 160
+CHANGES_SHOWN, ROWS_SHOWN, TEXT_CHARS, PAIRS_SHOWN = 60, 25, 160, 12
 
 
 def show(console: Console, found: Diff) -> None:
@@ -50,8 +50,9 @@ def _dataset(console: Console, found: DatasetDiff) -> None:
         console.print(Text("languages: " + ", ".join(f"{code} {a:,} -> {b:,}" for code, a, b in changed[:ROWS_SHOWN])))
     _moved(console, "lost", "red", found.lost, "in the first run only; the second one gives")
     _moved(console, "gained", "green", found.gained, "in the second run only; the first one gave")
-    for before, now, count in found.other_reason[:ROWS_SHOWN]:
+    for before, now, count in found.other_reason[:PAIRS_SHOWN]:
         console.print(Text(f"{count:,} dropped by both, for {now} instead of {before}", style="dim"))
+    _more(console, len(found.other_reason) - PAIRS_SHOWN, "pairs of reasons")
 
 
 def _moved(console: Console, title: str, style: str, moved: Sequence[Moved], said: str) -> None:

@@ -1,7 +1,6 @@
 """Where a document's tokens lie: shard, offset, and the windows of every mix that show them.
 
-The order of a mix is a function of the mix alone, so the windows k that stand over given tokens are found by asking it
-for all k, a million at a time.
+The order of a mix is a function of the mix alone, so the windows k that hold given tokens are found by asking it for all k.
 """
 
 from __future__ import annotations
@@ -9,16 +8,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from curate.errors import DataError
 from curate.report.run_folder import RunFolder
 
-ASKED = 1 << 20  # windows at a time
+CHECKED = 4  # of the windows found, compared with what the loader says is in them
 SHOWN = 200  # windows that are told of; the count is whole
+
+
+class Document(NamedTuple):
+    """A row of a token shard."""
+
+    dataset: str
+    file: str  # name of the shard
+    row: int
+    id: str
+    start: int  # its first token in the shard
+    tokens: int
 
 
 @dataclass
@@ -28,6 +35,7 @@ class Seen:
     mix: str
     windows: list[int]  # k, rising; the first SHOWN
     count: int
+    held_out: int = 0  # validation windows that hold some
     steps: dict[str, list[int]] = field(default_factory=dict)  # by model, or by the batch that was given
     note: str = ""
 
@@ -57,43 +65,40 @@ def tokens_of(run: RunFolder, name: str, file: str, row: int, batch: int | None)
     inside = row - shard.rows_before(at)
     start = shard.starts[at] + int(offsets[inside])
     tokens = Tokens(file, start, int(offsets[inside + 1] - offsets[inside]), [])
+    document = Document(name, path.name, row, str(shard.stream(at).batch.column("id")[inside].as_py()), start, tokens.count)
     for mix, entry in run.mixes.items():
-        if entry["kind"] == "mix" and any(s["name"] == name for s in entry["info"].get("sources", ())):
-            tokens.seen.append(_seen(run, mix, name, path, start, tokens.count, batch))
+        if entry["kind"] == "mix" and any(s.get("dataset", s["name"]) == name for s in entry["info"].get("sources", ())):
+            tokens.seen.append(_seen(run, mix, document, batch))
     return tokens
 
 
-def _seen(run: RunFolder, mix: str, name: str, shard: Path, start: int, count: int, batch: int | None) -> Seen:
+def _seen(run: RunFolder, mix: str, document: Document, batch: int | None) -> Seen:
     from curate.loader import open_mix
 
     try:
         opened = open_mix(run.root / mix)
+        tokens = (document.dataset, document.file, document.start, document.tokens)
+        hits: list[int] = opened.holding(*tokens).tolist()
+        held_out = len(open_mix(run.root / mix, held_out=True).holding(*tokens))
     except DataError as error:  # a mix of another version, or shards that are gone: the rest of the answer stands
         return Seen(mix, [], 0, note=str(error))
-    number = next(i for i, source in enumerate(opened.sources) if source["name"] == name)
-    before = 0
-    for entry in opened.sources[number]["shards"]:
-        if entry["file"] == shard.name:
-            break
-        before += entry["tokens"]
-    first, last = (before + start) // opened.seq_len, (before + start + count - 1) // opened.seq_len
-    hits: list[int] = []
-    for begin in range(0, len(opened) if count else 0, ASKED):
-        places = opened.order.places(np.arange(begin, min(begin + ASKED, len(opened))))
-        mine = (places.source == number) & (places.window >= first) & (places.window <= last)
-        hits += (np.flatnonzero(mine) + begin).tolist()
-    seen = Seen(mix, hits[:SHOWN], len(hits))
+    if any(all((p.file, p.row) != (document.file, document.row) for p in opened.trace(k)) for k in hits[:CHECKED]):
+        raise DataError(f"{mix}: the windows found for {document.id!r} do not hold it. The mix and its shards are not of one run.")
+    seen = Seen(mix, hits[:SHOWN], len(hits), held_out)
     if not hits:
-        seen.note = "no training window shows it: the mix takes other windows of this source"
-    for model, windows in _batches(run, mix, opened.seq_len, batch):
-        seen.steps[model] = sorted({k // windows for k in seen.windows})
+        seen.note = "held out for validation" if held_out else "no training window shows it: the mix takes other windows of this source"
+    for who, windows in batches_of(run, mix, opened.seq_len, batch):
+        seen.steps[who] = sorted({k // windows for k in seen.windows})
     return seen
 
 
-def _batches(run: RunFolder, mix: str, seq_len: int, batch: int | None) -> Iterator[tuple[str, int]]:
+def batches_of(run: RunFolder, mix: str, seq_len: int, batch: int | None) -> Iterator[tuple[str, int]]:
     """(who trains, windows of a step) of every model of the run that is trained on the mix with batches of one size."""
     if batch is not None:
         yield f"batch of {batch}", batch
+    own = (run.settings(mix).get("mix") or {}).get("batch_windows")
+    if isinstance(own, int):
+        yield "batch_windows", own
     for name, settings in (run.lock.get("models") or {}).items():
         if isinstance(settings, Mapping) and settings.get("data") == mix and not settings.get("batch_ramp"):
             tokens = _batch_tokens(run, name, settings)

@@ -107,7 +107,9 @@ def _kept(run: RunFolder, name: str, place: Place) -> Journey:
 
 def _dropped(run: RunFolder, name: str, place: Place) -> Journey:
     drop = rows_at([place])[place]
-    bounds = {b["reason"]: limits(b["at_least"], b["at_most"]) for b in run.distributions(name).get("bounds", ()) if b["step"] == drop["step"]}
+    bounds = {
+        b["reason"]: limits(b["at_least"], b["at_most"]) for b in run.distributions(name).get("bounds", ()) if b["step"] == drop["step"]
+    }
     journey = Journey(name, place.id, "dropped", _inside(run, place), place.row, reason=drop["reason"], value=drop["value"],
                       bound=bounds.get(drop["reason"], ""), partner=drop["partner"])  # fmt: skip
     journey.path = [StepFate(drop["step"], "dropped", "")]
@@ -126,7 +128,9 @@ def _fate(run: RunFolder, name: str, partner: str) -> str:
         return "kept"
     places = find(run.beside(name, "ledger"), {partner})
     drops = rows_at(places, ["step", "reason"])
-    return f"dropped later by {drops[places[0]]['step']}: {drops[places[0]]['reason']}" if places else "no document of this dataset"
+    return (
+        f"dropped later by {drops[places[0]]['step']}: {drops[places[0]]['reason']}" if places else ""
+    )  # a benchmark item, or a document of an index
 
 
 def _path(run: RunFolder, journey: Journey) -> Iterator[StepFate]:
@@ -156,7 +160,7 @@ def _said(journey: Journey) -> str:
     if journey.value is not None:
         parts.append(f"{number(journey.value)}" + (f", and {journey.bound} survives" if journey.bound else ""))
     if journey.partner is not None:
-        parts.append(f"for {visible(journey.partner, 200)} ({journey.partner_fate})")
+        parts.append(f"for {visible(journey.partner, 200)}" + (f" ({journey.partner_fate})" if journey.partner_fate else ""))
     return "; ".join(parts)
 
 

@@ -18,7 +18,7 @@ def number(value: float) -> str:
 
 def percent(share: float) -> str:
     """Shares below a tenth of a percent show more digits."""
-    return f"{share:.1%}" if share >= 0.001 or share == 0 else f"{share:.3%}"
+    return f"{share:.1%}" if abs(share) >= 0.001 or share == 0 else f"{share:.3%}"
 
 
 def limits(at_least: float | None, at_most: float | None) -> str:
