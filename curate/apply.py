@@ -43,6 +43,8 @@ def _kept(step: Step, outcome: Outcome) -> pa.RecordBatch:
         warnings.warn(
             f"{step.name} could not process {len(outcome.unreadable)} documents, the first one is row {row}: {error}", stacklevel=4
         )
+    if outcome.expanded is not None:
+        return outcome.expanded.batch
     return outcome.batch if keep.all() else outcome.batch.filter(pa.array(keep))
 
 

@@ -131,6 +131,7 @@ def _add_stage(total: dict[str, Any], books: list[dict[str, Any]]) -> None:
     for book in books:
         unread.update(book["quarantined"])
     total |= {
+        "created": total["created"] + sum(b["created"] for b in books),
         "rows_out": sum(b["rows_out"] for b in books),
         "bytes": sum(b["bytes_out"] for b in books),
         "tokens": sum(b["tokens"] for b in books),

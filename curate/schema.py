@@ -18,6 +18,7 @@ import pyarrow as pa
 
 ROW = "_row"
 ROW_TASK_SHIFT = 40  # 2^40 documents a task, 2^23 tasks
+ROW_COPY_SHIFT = 12  # of rows that came from one: 2^12 of them, and then 2^28 documents a task
 
 DOCUMENT = pa.schema(
     [

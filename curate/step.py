@@ -46,6 +46,15 @@ class Verdict(NamedTuple):
     measured: Sequence[Measured] = ()  # of all n rows, kept ones too; in the order in which the reasons are tested
 
 
+class Expanded(NamedTuple):
+    """What a batch becomes where a row can turn into several (selected answers of a pool, pairs of a prompt)."""
+
+    batch: pa.RecordBatch  # the new rows; `_row` is set by the engine
+    parents: (
+        pa.Int64Array
+    )  # for each of them the row of the given batch it comes from, ascending; every kept row at least once, no dropped one
+
+
 class Outcome(NamedTuple):
     """What a step returns for a batch: the batch (same rows, same order), from filters a verdict, perhaps figures.
 
@@ -54,6 +63,8 @@ class Outcome(NamedTuple):
     evidence: rows of `contamination.jsonl`, each with `item`; the ledger keeps the first few of an item in a task.
     unreadable: rows of the batch that the step could not process, with what is wrong ("timeout: ..."): they are quarantined
     like rows that a reader can't read, count for `max_quarantine`, and go no further. A verdict on them is not looked at.
+    expanded: takes the place of `batch` (which stays as it was given) after the verdict; a step sets it for all batches or for none.
+    The ledger books the rows above one for each kept row as created.
     """
 
     batch: pa.RecordBatch
@@ -61,6 +72,7 @@ class Outcome(NamedTuple):
     counts: Mapping[str, Mapping[str, int]] | None = None
     evidence: Sequence[Mapping[str, Any]] = ()
     unreadable: Mapping[int, str] = MappingProxyType({})
+    expanded: Expanded | None = None
 
 
 def counted(sources: pa.Array, names: Sequence[str], figures: Iterable[tuple[int, int]]) -> dict[str, dict[str, int]]:

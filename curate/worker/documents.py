@@ -20,7 +20,7 @@ from curate.errors import CurateError, DataError, StepError
 from curate.exchange import ExchangeWriter
 from curate.figures import add, figures_of
 from curate.io.reader import Unreadable
-from curate.schema import ROW, ROW_TASK_SHIFT, concat
+from curate.schema import ROW, ROW_COPY_SHIFT, ROW_TASK_SHIFT, concat, with_columns
 from curate.step import CorpusStep, DocumentsFn, Outcome, Step, Verdict
 from curate.store import StageFolder
 from curate.worker.clock import Clock
@@ -111,8 +111,26 @@ class Chain:
             if outcome.verdict is not None:
                 self._ledger.distributions.measured(position, outcome.verdict.measured)
                 batch = self._ledger.drop(position, batch, outcome.verdict)
+            if outcome.expanded is not None:
+                batch = self._expanded(position, batch, outcome)
             self._ledger.passed(position, batch, time.perf_counter() - started)
         return batch
+
+    def _expanded(self, position: int, kept: pa.RecordBatch, outcome: Outcome) -> pa.RecordBatch:
+        """The rows that the kept rows became, each with a name of its own."""
+        assert outcome.expanded is not None
+        made, parents = outcome.expanded.batch, outcome.expanded.parents.to_numpy()
+        alive = (
+            np.arange(len(outcome.batch))
+            if outcome.verdict is None
+            else np.flatnonzero(outcome.verdict.keep.to_numpy(zero_copy_only=False))
+        )
+        if len(made) != len(parents) or (np.diff(parents) < 0).any() or not np.array_equal(np.unique(parents), alive):
+            raise StepError(
+                f"Step {self._names[position]} must make at least one row of each kept row, in order, and none of a dropped one."
+            )
+        self._ledger.created += len(made) - len(kept)
+        return with_columns(made, {ROW: pa.array(copies_of(outcome.batch.column(ROW).to_numpy()[parents]))})
 
     def _without_unreadable(self, position: int, before: pa.RecordBatch, outcome: Outcome) -> Outcome:
         """Take out the rows that the step could not process, and remember them for the quarantine."""
@@ -141,7 +159,8 @@ class Chain:
     def schema_after(self, empty: pa.RecordBatch) -> pa.Schema:
         """Columns after all steps, learnt from a batch without rows."""
         for position, function in enumerate(self._functions):
-            empty = self._call(position, function, empty).batch
+            outcome = self._call(position, function, empty)
+            empty = outcome.batch if outcome.expanded is None else outcome.expanded.batch
         return empty.schema
 
     def _call(self, position: int, function: StageFn, batch: pa.RecordBatch) -> Outcome:
@@ -161,6 +180,18 @@ class Chain:
         if verdict is not None and (len(verdict.keep) != len(batch) or verdict.keep.null_count or len(verdict.reason) != len(batch)):
             raise StepError(f"Step {name} must decide on each of {len(batch)} rows, keep without nulls; got {len(verdict.keep)} decisions.")
         return outcome
+
+
+def copies_of(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Names of rows that came from rows: (task, ordinal, how many of the same row were before it). rows: ascending."""
+    first = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]]) if len(rows) else np.zeros(0, np.int64)
+    copy = np.arange(len(rows)) - np.repeat(first, np.diff(np.r_[first, len(rows)]))
+    ordinal = rows & ((1 << ROW_TASK_SHIFT) - 1)
+    if len(rows) and (int(copy.max()) >> ROW_COPY_SHIFT or int(ordinal.max()) >> (ROW_TASK_SHIFT - ROW_COPY_SHIFT)):
+        raise StepError(
+            "A row became more than 4,096 rows, or rows of rows were expanded again. Put the second selection into a dataset of its own."
+        )
+    return (rows >> ROW_TASK_SHIFT << ROW_TASK_SHIFT) + (ordinal << ROW_COPY_SHIFT) + copy
 
 
 class Emit:

@@ -65,6 +65,7 @@ class Ledger:
         self._folder, self._keep = folder, keep_dropped
         self._stages: list[dict[str, Any]] = [{"step": s, "rows": 0, "bytes": 0, "dropped": Counter(), "seconds": 0.0} for s in steps]
         self._counts: list[dict[str, Counter[str]]] = [{} for _ in steps]
+        self.created = 0
         self.rows_in = self.bytes_in = self.rows_out = self.bytes_out = self.tokens = 0
         self._quarantined: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
@@ -190,9 +191,9 @@ class Ledger:
                 file.close()
         dropped = sum(sum(s["dropped"].values()) for s in self._stages)
         quarantined = sum(self._quarantined.values())
-        if sink_rows and self.rows_in != self.rows_out + dropped + quarantined:
+        if sink_rows and self.rows_in + self.created != self.rows_out + dropped + quarantined:
             raise StepError(
-                f"The ledger does not balance: {self.rows_in} in, {self.rows_out} out, {dropped} dropped, {quarantined} quarantined. "
+                f"The ledger does not balance: {self.rows_in} in, {self.created} created, {self.rows_out} out, {dropped} dropped, {quarantined} quarantined. "
                 "A step returned another number of rows than it got."
             )
         skipped = {"skipped": dict(sorted(self._skipped.items()))} if self._skipped else {}
@@ -200,7 +201,7 @@ class Ledger:
             **skipped,
             "rows_in": self.rows_in,
             "bytes_in": self.bytes_in,
-            "created": 0,
+            "created": self.created,
             "rows_out": self.rows_out,
             "bytes_out": self.bytes_out,
             "tokens": self.tokens,
