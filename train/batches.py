@@ -107,14 +107,17 @@ class Source:
     def rows(self, windows: range) -> Rows:
         """The micro-batch of these windows."""
         size, count = self.mix.seq_len, len(windows)
-        tokens = self.mix.windows(np.arange(windows.start, windows.stop)).astype(np.int32)
-        starts = [self.mix.document_starts(k) for k in windows]
-        pieces = np.concatenate([s[:-1] + i * size for i, s in enumerate(starts)] + [np.array([count * size])]).astype(np.int32)
+        ks = np.arange(windows.start, windows.stop)
+        tokens, real = self.mix.windows(ks).astype(np.int32), self.mix.sizes(ks)
+        starts = [self.mix.document_starts(k)[:-1] for k in windows]
+        of_documents = [s[s < n] for s, n in zip(starts, real, strict=True)]  # padding is kept apart, but is no piece
+        pieces = _borders(of_documents, size)
         tags = np.concatenate([self.tagger.tags(k) for k in windows], axis=1)
-        ends = pieces if self.isolate else np.arange(0, count * size + 1, size, dtype=np.int32)
+        ends = _borders(starts, size) if self.isolate else np.arange(0, count * size + 1, size, dtype=np.int32)
         labels = np.full(count * size, IGNORED, np.int32)
         labels[:-1] = tokens.reshape(-1)[1:]
         labels[ends[1:] - 1] = IGNORED
+        labels.reshape(count, size)[np.arange(size) >= real[:, None] - 1] = IGNORED  # neither padding nor what leads to it
         if self.excluded:
             self._leave_out(windows, pieces, labels)
         learnt = np.add.reduceat(labels != IGNORED, pieces[:-1]).astype(np.int64)
@@ -143,6 +146,11 @@ class Source:
             most = sum(len(self.mix.document_starts(k)) for k in few) if self.isolate else len(few) + 1
             while self.capacity < 1.25 * most:
                 self.capacity *= 2
+
+
+def _borders(starts: Sequence[npt.NDArray[np.int32]], size: int) -> npt.NDArray[np.int32]:
+    """i32[p + 1]: starts in windows of `size` tokens as places in all of them, and the end."""
+    return np.concatenate([s + i * size for i, s in enumerate(starts)] + [np.array([len(starts) * size])]).astype(np.int32)
 
 
 def micro_batches(first: int, windows: int, rank: int, world: int, micro: int) -> list[range]:
