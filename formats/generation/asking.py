@@ -98,7 +98,7 @@ def mean_answer(folder: Path) -> tuple[int, float, float] | None:
     answers = tokens_in = tokens_out = 0
     for log in sorted(folder.glob("*/runs.jsonl")):
         last = loads(log.read_bytes().splitlines()[-1])
-        answers, tokens_in, tokens_out = answers + last["answered"], tokens_in + last["tokens_in"], tokens_out + last["tokens_out"]
+        answers, tokens_in, tokens_out = answers + last.get("answered", 0), tokens_in + last["tokens_in"], tokens_out + last["tokens_out"]
     return (answers, tokens_in / answers, tokens_out / answers) if answers else None
 
 

@@ -60,7 +60,7 @@ class Address:
 def _proxy(scheme: str, host: str) -> tuple[str, int] | None:
     """Proxy for a host from HTTPS_PROXY and the like, NO_PROXY heeded. Plain http goes directly: model servers stand near."""
     given = urllib.request.getproxies_environment().get(scheme)
-    if scheme != "https" or not given or urllib.request.proxy_bypass_environment(host):
+    if scheme != "https" or not given or urllib.request.proxy_bypass(host):
         return None
     parts = urlsplit(given if "//" in given else f"//{given}")
     return (parts.hostname, parts.port or 8080) if parts.hostname else None

@@ -123,6 +123,10 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Flush what was written; answers can't be read any more."""
         self._stop.set()
         if self._syncing is not None:
             self._syncing.join()

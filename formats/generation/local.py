@@ -115,7 +115,7 @@ class TransformersBackend:
 
     def _sendable(self, desk: Desk, missing: list[int], lengths: np.ndarray, decoder: Any) -> tuple[list[Question], bool]:
         """The questions of a batch that may be sent, and whether a cap forbids the rest; those whose prompt is too long have failed."""
-        asked = []
+        asked: list[Question] = []
         for number in missing:
             question = desk.question(number)
             if not desk.spending.allows(question.characters):
