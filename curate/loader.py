@@ -7,7 +7,7 @@
     mix[0]                       # {"input_ids": int64[seq_len], "labels": ...}: a map-style dataset for torch, HF Trainer, Lightning
     held = open_mix("runs/web_to_chat/pretrain_mix", held_out=True)   # its validation windows, each once
 
-    for step, tokens in Batches(mix, 512, rank=3, world_size=8, start=1000, prefetch=2):   # curate.batches
+    for batch in Batches(mix, 512, rank=3, world_size=8, start=1000, prefetch=2):   # curate.batches
         ...
 
 Window k is a pure function of the run's shards, `mix.json` and k: any process may ask for any window in any order, so
@@ -176,13 +176,22 @@ class Mix:
             found += [np.full(1, place), inner + (place - span.start), np.full(1, place + span.stop - span.start)]
         return np.unique(np.concatenate([*found, np.full(1, self.seq_len)])).astype(np.int32)
 
-    def documents(self, k: int) -> Iterator[tuple[TokenShard, int, I64]]:
-        """(shard, record batch, rows in it) of the documents in window k, in order: one row for each piece that `document_starts` tells apart.
+    def layout(self, ks: npt.ArrayLike) -> tuple[I64, list[tuple[TokenShard, int, I64, I64]]]:
+        """Where documents begin in windows ks laid end to end, and which they are.
 
-        Padding has no row.
+        Returns (i64[p+1], every place where a document, a window or padding begins, then n * seq_len;
+        stretches: shard, record batch, rows i64[m] in it, place of each row in the windows i64[m]). Padding has no row.
         """
-        for span, _ in self._spans(k):
-            yield span.shard, span.batch, _rows(span)
+        places = self.order.places(ks)
+        windows = np.arange(len(places.window) + 1) * self.seq_len
+        stretches = []
+        for first, count, place in zip(*(column.tolist() for column in self._stretches(places)), strict=True):
+            for span in self._shards.spans(first, count):
+                rows, offsets = _rows(span), span.shard.offsets(span.batch)
+                stretches.append((span.shard, span.batch, rows, np.maximum(offsets[rows], span.start) + (place - span.start)))
+                place += span.stop - span.start
+        padding = windows[:-1] + self._pieces.tokens(places) if self._pieces.padded else windows[:0]
+        return np.unique(np.concatenate([*(at for *_, at in stretches), windows, padding])), stretches
 
     def holding(self, dataset: str, file: str, start: int, count: int) -> I64:
         """All k whose windows hold any of `count` tokens from `start` on of a dataset's shard, rising. Looks at every window's place."""

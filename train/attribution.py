@@ -24,7 +24,10 @@ DATASET = "dataset"  # the mix's own name of the source; every other name is a c
 MAX_LABELS = 2000  # of a column; further values count as "other"
 MAX_HELD = 4096  # record batches whose labels are remembered
 
-I32 = npt.NDArray[np.int32]
+NONE = -1  # the label of padding
+
+I32, I64 = npt.NDArray[np.int32], npt.NDArray[np.int64]
+Stretches = Sequence[tuple[TokenShard, int, I64, I64]]
 
 
 class Tagger:
@@ -40,13 +43,18 @@ class Tagger:
         self._per_column = dict.fromkeys(self.columns, 0)
         self._held: OrderedDict[tuple[str, int], I32] = OrderedDict()
         self._mix = mix
+        self._names = [source["name"] for source in mix.sources]
 
-    def tags(self, k: int) -> I32:
-        """i32[columns, pieces]: labels of the pieces of window k, in the order of `Mix.document_starts`."""
-        parts = [self._of_batch(shard, number)[:, rows] for shard, number, rows in self._mix.documents(k)]
-        made = np.concatenate(parts, axis=1) if parts else np.zeros((len(self.columns), 0), np.int32)
+    def tags(self, ks: range, starts: I64, stretches: Stretches) -> I32:
+        """i32[columns, p]: labels of the pieces of windows ks, NONE where a piece is padding. starts, stretches: of `Mix.layout`"""
+        made = np.full((len(self.columns), len(starts) - 1), NONE, np.int32)
+        if stretches:
+            at = np.searchsorted(starts, np.concatenate([places for *_, places in stretches]))
+            made[:, at] = np.concatenate([self._of_batch(shard, number)[:, rows] for shard, number, rows, _ in stretches], axis=1)
         if DATASET in self.columns:
-            made[self.columns.index(DATASET)] = self._number(DATASET, self._mix.place(k).source)
+            names = np.array([self._number(DATASET, self._names[source]) for source in self._mix.order.places(ks).source], np.int32)
+            row = made[self.columns.index(DATASET)]
+            row[:] = np.where(row == NONE, NONE, names[starts[:-1] // self._mix.seq_len])
         return made
 
     def _of_batch(self, shard: TokenShard, number: int) -> I32:
@@ -106,11 +114,12 @@ class Tagger:
 def sums_by_label(
     tags: I32, losses: npt.NDArray[np.float64], tokens: npt.NDArray[np.int64], labels: Sequence[str]
 ) -> dict[str, list[float]]:
-    """{label: [sum of losses, tokens]} over pieces. tags: i32[columns, pieces]; losses, tokens: [pieces]"""
+    """{label: [sum of losses, tokens]} over pieces that are learnt from. tags: i32[columns, pieces]; losses, tokens: [pieces]"""
+    learnt = np.flatnonzero(tokens)
     found: dict[str, list[float]] = {}
-    for row in tags:
-        loss = np.bincount(row, losses, len(labels))
-        count = np.bincount(row, tokens, len(labels))
+    for row in tags[:, learnt]:
+        loss = np.bincount(row, losses[learnt], len(labels))
+        count = np.bincount(row, tokens[learnt], len(labels))
         for at in np.flatnonzero(count):
             found[labels[at]] = [float(loss[at]), float(count[at])]
     return found

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from curate.errors import RecipeError
 from curate.loader import Mix
-from train.attribution import Tagger
+from train.attribution import I64, Stretches, Tagger
 
 IGNORED = -100
 
@@ -107,19 +108,15 @@ class Source:
     def rows(self, windows: range) -> Rows:
         """The micro-batch of these windows."""
         size, count = self.mix.seq_len, len(windows)
-        ks = np.arange(windows.start, windows.stop)
-        tokens, real = self.mix.windows(ks).astype(np.int32), self.mix.sizes(ks)
-        starts = [self.mix.document_starts(k)[:-1] for k in windows]
-        of_documents = [s[s < n] for s, n in zip(starts, real, strict=True)]  # padding is kept apart, but is no piece
-        pieces = _borders(of_documents, size)
-        tags = np.concatenate([self.tagger.tags(k) for k in windows], axis=1)
-        ends = _borders(starts, size) if self.isolate else np.arange(0, count * size + 1, size, dtype=np.int32)
+        tokens = self.mix.windows(np.arange(windows.start, windows.stop)).astype(np.int32)
+        starts, stretches = self.mix.layout(np.arange(windows.start, windows.stop))
+        pieces = starts.astype(np.int32)
+        tags = self.tagger.tags(windows, starts, stretches)
+        ends = pieces if self.isolate else np.arange(0, count * size + 1, size, dtype=np.int32)
         labels = np.full(count * size, IGNORED, np.int32)
         labels[:-1] = tokens.reshape(-1)[1:]
         labels[ends[1:] - 1] = IGNORED
-        labels.reshape(count, size)[np.arange(size) >= real[:, None] - 1] = IGNORED  # neither padding nor what leads to it
-        if self.excluded:
-            self._leave_out(windows, pieces, labels)
+        self._leave_out(starts, stretches, labels)
         learnt = np.add.reduceat(labels != IGNORED, pieces[:-1]).astype(np.int64)
         positions = np.arange(count * size, dtype=np.int32) - np.repeat(ends[:-1], np.diff(ends))
         return Rows(windows, tokens, positions.reshape(count, size), labels.reshape(count, size), self._padded(ends), pieces, tags, learnt)
@@ -129,21 +126,25 @@ class Source:
             self.capacity *= 2
         return np.concatenate([ends, np.full(self.capacity - len(ends), ends[-1], np.int32)])
 
-    def _leave_out(self, windows: range, pieces: npt.NDArray[np.int32], labels: npt.NDArray[np.int32]) -> None:
-        ids = [
-            v
-            for k in windows
-            for shard, number, rows in self.mix.documents(k)
-            for v in shard.stream(number).batch.column("id").take(rows).to_pylist()
-        ]
-        for at, name in enumerate(ids):
-            if name in self.excluded:
-                labels[pieces[at] : pieces[at + 1]] = IGNORED
+    def _leave_out(self, starts: I64, stretches: Stretches, labels: npt.NDArray[np.int32]) -> None:
+        """Learn neither padding nor excluded documents."""
+        rows = np.concatenate([places for *_, places in stretches]) if stretches else starts[:0]
+        real = np.zeros(len(starts) - 1, bool)
+        if self.excluded:
+            ids = [
+                v for shard, number, mine, _ in stretches for v in shard.stream(number).batch.column("id").take(pa.array(mine)).to_pylist()
+            ]
+            rows = rows[np.array([name not in self.excluded for name in ids], bool)]
+        real[np.searchsorted(starts, rows)] = True
+        if not real.all():
+            labels[np.repeat(~real, np.diff(starts))] = IGNORED
+            before = starts[:-1][~real] - 1  # without isolation the token before would be asked for the first one left out
+            labels[before[before >= 0]] = IGNORED
 
     def reserve(self, windows: Sequence[range]) -> None:
         """Make room for the borders of these micro-batches, so that the shapes of a run rarely change."""
         for few in windows:
-            most = sum(len(self.mix.document_starts(k)) for k in few) if self.isolate else len(few) + 1
+            most = len(self.mix.layout(np.arange(few.start, few.stop))[0]) if self.isolate else len(few) + 1
             while self.capacity < 1.25 * most:
                 self.capacity *= 2
 

@@ -383,7 +383,7 @@ class Loop:
 
 def validate(run: Run, module: nn.Module, name: str, windows: int) -> dict[str, Any]:
     """Mean loss on the first windows of another mix, and by label. All ranks share the windows out."""
-    mix = _open(run.job.inputs[name])
+    mix = _held_out(run.job, name)
     source = Source(mix, Tagger(mix, run.node.loss_by, run.node.buckets), isolate=run.node.isolate)
     source.capacity = run.source.capacity
     size = min(run.choices.micro, max(1, windows // run.where.size))
@@ -422,6 +422,18 @@ def _open(data: NodeInput) -> Mix:
     if not (Path(data.folder) / MIX).is_file():
         raise DataError(f"Pretraining reads a mix, and {data.name} ({data.folder}) has no {MIX}. Make one with `mix:` of token datasets.")
     return open_mix(data.folder)
+
+
+def _held_out(job: TrainJob, name: str) -> Mix:
+    """The held-out windows of a mix; all of its windows where it holds none out and is not what is trained on."""
+    mix = open_mix(job.inputs[name].folder, held_out=True)
+    if len(mix):
+        return mix
+    if name == job.data.name:
+        raise DataError(
+            f"validation names {name}, which is trained on and holds nothing out. Give the mix `held_out: 0.001`, or name another mix."
+        )
+    return _open(job.inputs[name])
 
 
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:

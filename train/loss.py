@@ -18,12 +18,12 @@ from transformers import PreTrainedModel
 from curate.errors import DataError
 
 IGNORED = -100
-CHUNK_BYTES = 2 << 30  # of logits in float32
+CHUNK_BYTES = {"cuda": 4 << 30, "cpu": 256 << 20}  # of logits, if they were float32
 
 
-def chunk_tokens(vocabulary: int) -> int:
-    """Tokens of a chunk: a power of two between 512 and 8,192."""
-    fits = CHUNK_BYTES // (4 * vocabulary)
+def chunk_tokens(vocabulary: int, device: str) -> int:
+    """Tokens of a chunk: a power of two between 512 and 8,192. The gradient of the head is added up once a chunk."""
+    fits = CHUNK_BYTES.get(device, CHUNK_BYTES["cpu"]) // (4 * vocabulary)
     return int(min(8192, max(512, 1 << (fits.bit_length() - 1)))) if fits else 512
 
 
@@ -48,7 +48,7 @@ def _with_gradient(hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor, z: float, compiled: bool) -> tuple[Tensor, Tensor]:
-        size = chunk_tokens(weight.shape[0])
+        size = chunk_tokens(weight.shape[0], weight.device.type)
         low = weight.to(hidden.dtype)
         losses = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
         on_hidden = torch.empty_like(hidden)
@@ -89,7 +89,7 @@ def next_token_loss(
     scale: scalar tensor, 1 / number of real tokens of the whole step; z: weight of the squared log of the normaliser
     """
     if not torch.is_grad_enabled():
-        size = chunk_tokens(weight.shape[0])
+        size = chunk_tokens(weight.shape[0], weight.device.type)
         low = weight.to(hidden.dtype)
         losses = torch.cat([_losses(h, low, y)[0] for h, y in zip(hidden.split(size), labels.split(size), strict=True)])
         return losses.sum() * scale, losses

@@ -73,7 +73,9 @@ class Validation(_Settings):
     """Loss on other mixes while training."""
 
     data: list[Annotated[str, Field(min_length=1)]] = Field(
-        min_length=1, max_length=100, description="mixes with the same tokenizer and seq_len"
+        min_length=1,
+        max_length=100,
+        description="mixes with the same tokenizer and seq_len; of the mix that is trained on, what it holds out",
     )
     every_steps: int | None = Field(default=None, ge=1, le=10**9, description="null: at the end only")
     windows: int = Field(default=256, ge=1, le=10**7, description="windows read from each, the first ones")

@@ -54,15 +54,14 @@ def worst_documents(mix: Mix, rows: Rows, sums: np.ndarray, count: int) -> list[
     """The documents of a micro-batch with the highest mean loss; one that is no number comes first. sums: f64[pieces]"""
     mean = np.where(rows.learnt > 0, sums / np.maximum(rows.learnt, 1), -np.inf)
     order = np.argsort(np.where(np.isnan(mean), np.inf, mean))[::-1][:count]
-    wanted = {int(at) for at in order if rows.learnt[at] > 0}
-    found, at = [], 0
+    by_place = {int(rows.pieces[at]): int(at) for at in order if rows.learnt[at] > 0}
+    found = []
     for k in rows.windows:
-        pieces = mix.trace(k)
-        for piece in pieces:
-            if at in wanted:
+        for piece in mix.trace(k):
+            at = by_place.get((k - rows.windows.start) * mix.seq_len + piece.start)
+            if at is not None:
                 about = {"id": piece.id, "source": piece.source, "dataset": piece.dataset, "file": piece.file, "row": piece.row}
                 found.append({"loss": float(mean[at]), "tokens": int(rows.learnt[at]), **about, "first": piece.first, "window": k})
-            at += 1
     return ranked(found, count)
 
 

@@ -154,19 +154,14 @@ class Bench:
         self.loop = Loop(self.run, self.model, module, make_optimizers(module, node.optimizer, self.model.config.hidden_size, False), None)
         self.args = args
 
-    def measure(self, steps: int, synthetic: bool, warm: int = 2) -> dict[str, Any]:
-        """Median time of a step. synthetic: the same rows again and again, made before the clock starts."""
+    def measure(self, steps: int, in_memory: bool, warm: int = 2) -> dict[str, Any]:
+        """Median time of a step. in_memory: the same steps, made before the clock starts, so that the difference is the loader's."""
         import torch
 
         from train.batches import Steps
 
-        plan = self.run.choices.plan
-        reader = Steps(self.run.source, plan, rank=0, world=1, micro=self.run.choices.micro)
-        if synthetic:
-            one = reader.read(0)
-            given = (dataclasses.replace(one, number=i) for i in range(warm + steps))
-        else:
-            given = iter(reader)
+        reader = Steps(self.run.source, self.run.choices.plan, rank=0, world=1, micro=self.run.choices.micro)
+        given = iter([reader.read(number) for number in range(warm + steps)]) if in_memory else iter(reader)
         times, waits, flops, last = [], [], 0.0, {}
         sync()
         for number in range(warm + steps):
@@ -179,7 +174,8 @@ class Bench:
                 times.append(time.perf_counter() - began)
                 waits.append(ready - began)
                 flops = self.loop._flops(step)
-        given.close()
+        if not in_memory:
+            given.close()
         tokens = sum(rows.tokens.size for rows in step.parts)
         seconds = statistics.median(times)
         attention = flops - 6.0 * self.loop.matmul * tokens
@@ -244,31 +240,30 @@ def speeds(args: argparse.Namespace, name: str, preset: str, vocabulary: int, ba
     """Real and synthetic data, with isolation and without."""
     run, mixed = data(args, name, vocabulary, batch * (steps + 6))
     found: dict[str, Any] = {}
-    bench = Bench(args, run, mixed, preset, batch, micro)
-    isolated = {"isolated_synthetic": True, "isolated": False}
-    for key, synthetic in isolated.items():
-        found[key] = guarded(lambda s=synthetic: bench.measure(steps, s))
+
+    def one(key: str, in_memory: bool, count: int, warm: int, bench: Bench) -> None:
+        found[key] = guarded(lambda: bench.measure(count, in_memory, warm))
         say(f"{name}.{key}", found[key])
-    found["isolated_synthetic_again"] = guarded(lambda: bench.measure(steps, True, warm=0))
+
+    bench = Bench(args, run, mixed, preset, batch, micro)
+    for key, in_memory, warm in (("memory", True, 2), ("loader", False, 1), ("memory_again", True, 1), ("loader_again", False, 1)):
+        one(f"isolated_{key}", in_memory, steps, warm, bench)
     if args.profile:
         say(f"{name}.profile", guarded(bench.profile))
     del bench
     for key, settings in {"unmasked_varlen": {"isolate": False}, "unmasked_sdpa": {"isolate": False, "attention": "sdpa"}}.items():
         fresh()
-        if args.tiny and "varlen" in key:
-            continue
-        found[key] = guarded(lambda s=settings: Bench(args, run, mixed, preset, batch, micro, **s).measure(max(3, steps // 2), True))
-        say(f"{name}.{key}", found[key])
+        if not (args.tiny and "varlen" in key):
+            one(key, True, max(3, steps // 2), 2, Bench(args, run, mixed, preset, batch, micro, **settings))
     fresh()
-    both = [statistics.mean(found[k]["seconds"] for k in ("isolated_synthetic", "isolated_synthetic_again")), found["isolated"]["seconds"]]
-    unmasked = max(
-        (found[k]["tokens_per_second"] for k in found if k.startswith("unmasked") and "tokens_per_second" in found[k]), default=None
-    )
+    memory, loader = ([found[f"isolated_{k}{n}"] for n in ("", "_again")] for k in ("memory", "loader"))
+    unmasked = [v["tokens_per_second"] for k, v in found.items() if k.startswith("unmasked") and "tokens_per_second" in v]
+    speed = statistics.mean(v["tokens_per_second"] for v in loader)
     return {
-        "tokens_per_second": found["isolated"]["tokens_per_second"],
-        "mfu": found["isolated"]["mfu"],
-        "loader_share": both[1] / both[0] - 1,
-        "isolated_over_unmasked": found["isolated_synthetic"]["tokens_per_second"] / unmasked if unmasked else None,
+        "tokens_per_second": speed,
+        "mfu": statistics.mean(v["mfu"] for v in loader),
+        "loader_share": statistics.mean(v["seconds"] for v in loader) / statistics.mean(v["seconds"] for v in memory) - 1,
+        "isolated_over_unmasked": speed / max(unmasked) if unmasked else None,
     }
 
 

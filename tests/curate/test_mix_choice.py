@@ -101,7 +101,7 @@ def traced(run: Run, mix: Mix) -> Counter[str]:
         assert window[real:] == [mix.pad_id] * (SEQ_LEN - real)
         starts = mix.document_starts(k).tolist()
         assert starts == [*(p.start for p in pieces), real, *([SEQ_LEN] if real < SEQ_LEN else [])]
-        assert sum(len(rows) for *_, rows in mix.documents(k)) == len(pieces)
+        assert sum(len(rows) for _, _, rows, _ in mix.layout([k])[1]) == len(pieces)
         for p in pieces:
             name, number = p.id.split("/")
             assert window[p.start : p.stop] == run[2][name][int(number)][p.first : p.first + p.stop - p.start]

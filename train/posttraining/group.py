@@ -12,7 +12,7 @@ from curate.node import NodeInput
 from curate.step import Asset
 from train.node import ModelNode, model_files
 from train.posttraining.rendering import Kind
-from train.posttraining.rewards import RewardSpec, check_settings
+from train.posttraining.rewards import RewardSpec, check
 from train.posttraining.settings import PostTraining, SoftPrompt
 from train.spec import kind_of_init
 
@@ -80,7 +80,7 @@ class _Group(PostTraining):
     def forecast(self, inputs: Mapping[str, NodeInput], exact: bool) -> list[str]:
         """Steps, and whether the rewards are there."""
         for spec in self.rewards:
-            check_settings(spec)
+            check(spec)
         return super().forecast(inputs, exact)
 
     def arguments(self, parts: Parts) -> dict[str, Any]:

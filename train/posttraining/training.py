@@ -158,10 +158,10 @@ def _prove_isolation(parts: Parts, trainer: Any) -> None:
         if "input_ids" in rows.column_names
         else ("prompt_ids", "chosen_ids" if "chosen_ids" in rows.column_names else "completion_ids")
     )
-    some = [sum((rows[n][name] for name in names), [])[:_PROOF_TOKENS] for n in range(min(4, len(rows)))]
+    some = [[i for name in names for i in rows[n][name]][:_PROOF_TOKENS] for n in range(min(4, len(rows)))]
     device = trainer.accelerator.device
     lengths = torch.tensor([len(ids) for ids in some], device=device)
-    inputs = flat_inputs(parts.attention, torch.tensor(sum(some, []), device=device), lengths)
+    inputs = flat_inputs(parts.attention, torch.tensor([i for ids in some for i in ids], device=device), lengths)
     with torch.autocast(device.type, torch.bfloat16, enabled=bool(parts.common["bf16"])):
         prove(parts.bare(trainer.model), inputs, torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).int())
 
@@ -216,7 +216,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         """flops: of a token, forward, backward and reference; 0 where it is not known"""
         self.setup, self.plan, self.order, self.rows, self.flops = setup, plan, order, rows, flops
         self.saved = self.before = time.monotonic()
-        self.tokens = 0
+        self.tokens = self.resumed = 0
         self.last: dict[str, float] = {}
         self.metrics: Metrics | None = None
 
@@ -225,6 +225,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.saved = self.before = time.monotonic()
         if self.setup.rank == 0:
             Metrics.cut(self.setup.work, state.global_step)
+            self.tokens = self.resumed = 0 if self.setup.node.generates else _tokens_so_far(self.setup.work / METRICS)
             job, node = self.setup.job, self.setup.node
             self.metrics = Metrics(self.setup.work, list(node.track), job.name, job.settings, self.plan.steps, self.setup.progress)
 
@@ -235,6 +236,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self._no_number(state.global_step)
         if not found or "train_loss" in found:  # the summary at the end
             return
+        if "num_tokens" in found:
+            found["num_tokens"] = int(found["num_tokens"]) + self.resumed  # trl begins at 0 again after a resume
         self.last |= found
         if self.metrics is None:
             return
@@ -279,6 +282,12 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             f"the loss of step {step} is no number. Its rows: {names or 'unknown'}. Look at them, lower lr, or set clip; "
             "the same command goes on from the last checkpoint."
         )
+
+
+def _tokens_so_far(metrics: Path) -> int:
+    """Tokens up to the last line; 0 where there is none."""
+    rows = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()] if metrics.is_file() else []
+    return max((int(row.get("num_tokens", 0)) for row in rows), default=0)
 
 
 def _write(
