@@ -301,7 +301,7 @@ def _write(
         "loss": record.last.get("loss"),
         **{k: v for k, v in held_out.items() if k.startswith("eval_") and "runtime" not in k and "per_second" not in k},
         "doctor": setup.findings,
-        "padding": bool(setup.node.padding),
+        "padding": bool(setup.node.padding or isinstance(setup.node.adapter, SoftPrompt)),
     }
     if setup.rank != 0:
         return info

@@ -1,0 +1,290 @@
+"""Whole runs on a model made here: losses equal to plain trl's, rows without padding, resume, adapters, and the folder that is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch = pytest.importorskip("torch")
+trl = pytest.importorskip("trl")
+datasets = pytest.importorskip("datasets")
+transformers = pytest.importorskip("transformers")
+
+from curate.errors import DataError, RecipeError, RunError  # noqa: E402
+from tests.formats.templates.pairs import IM, byte_bpe  # noqa: E402
+from tests.train.posttraining.test_doctor import chat, pair, words, write  # noqa: E402
+from train.command import as_input  # noqa: E402
+from train.node import ModelNode, TrainJob  # noqa: E402
+from train.posttraining.dpo import Dpo  # noqa: E402
+from train.posttraining.group import Grpo, Rloo  # noqa: E402
+from train.posttraining.kto import Kto  # noqa: E402
+from train.posttraining.reward import Reward  # noqa: E402
+from train.posttraining.sft import Sft  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch, transformers and trl warn about each other
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 26,000 weights with its tokenizer, whose template is ours."""
+    from formats.templates.named import named
+
+    folder = tmp_path_factory.mktemp("base")
+    config = transformers.LlamaConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=1024, pad_token_id=0, bos_token_id=None, eos_token_id=2, tie_word_embeddings=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(4)  # logits that are far from even, so that losses differ
+    model.save_pretrained(folder)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=byte_bpe(IM), eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    tokenizer.chat_template = named("chatml").source
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def job_of(node: ModelNode, folder: Path, name: str) -> TrainJob:
+    """What `curate train` would hand over."""
+    out, work = folder / name, folder / name / "checkpoints"
+    work.mkdir(parents=True)
+    given = {wanted: as_input(wanted, Path(wanted)) for wanted in node.inputs()}
+    return node.job(given, out, work, 3, name)
+
+
+def train(node: ModelNode, folder: Path, name: str = "model") -> tuple[Path, dict[str, Any]]:
+    job = job_of(node, folder, name)
+    return Path(job.out), node.train(job, lambda share, what: None)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in lines(out) if "loss" in line]
+
+
+def plain_args(folder: Path, cls: Any, **more: Any) -> Any:
+    """trl's own defaults but for the size of the run."""
+    return cls(
+        output_dir=str(folder), per_device_train_batch_size=4, max_steps=4, learning_rate=1e-2, lr_scheduler_type="constant", logging_steps=1,
+        report_to="none", use_cpu=True, bf16=False, gradient_checkpointing=False, save_strategy="no", disable_tqdm=True,
+        train_sampling_strategy="sequential", max_length=1024, **more,
+    )  # fmt: skip
+
+
+def in_our_order(rows: list[dict[str, Any]], steps: int, batch: int) -> list[dict[str, Any]]:
+    from train.posttraining.order import Order
+
+    return [rows[n] for n in Order(len(rows), steps * batch, 3)]
+
+
+COMMON: dict[str, Any] = {"lr": 1e-2, "schedule": "constant", "warmup": 0.0, "batch_size": 4, "steps": 4}
+
+
+def test_sft_losses_are_those_of_plain_trl(base: Path, tmp_path: Path) -> None:
+    rows = [chat(n) for n in range(16)]
+    for n, row in enumerate(rows):
+        row["messages"][1]["content"] = words(n, 3 + 5 * (n % 4))
+    node = Sft(init=str(base), data=write(tmp_path / "chat.jsonl", rows), **COMMON)
+    ours, info = train(node, tmp_path)
+    given = datasets.Dataset.from_list([{"messages": row["messages"]} for row in in_our_order(rows, 4, 4)])
+    theirs = trl.SFTTrainer(
+        model=str(base), args=plain_args(tmp_path / "trl", trl.SFTConfig, assistant_only_loss=True), train_dataset=given
+    )
+    theirs.train()
+    expected = [line["loss"] for line in theirs.state.log_history if "loss" in line]
+    assert losses(ours) == pytest.approx(expected, abs=2e-5)
+    assert expected[0] - expected[-1] > 0.1 and info["rows"] == 16
+
+
+@pytest.mark.parametrize(
+    ("settings", "theirs"),
+    [
+        ({}, {}),
+        ({"rpo_alpha": 0.2}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2]}),
+        ({"length_normalized": True, "beta": 5.0}, {"loss_type": ["sigmoid_norm"], "beta": 5.0}),
+    ],
+)
+def test_dpo_losses_are_those_of_plain_trl(base: Path, tmp_path: Path, settings: dict[str, Any], theirs: dict[str, Any]) -> None:
+    rows = [pair(n, rejected=[{"role": "assistant", "content": words(n + 700, 2 + 4 * (n % 5))}]) for n in range(16)]
+    ours, _ = train(Dpo(init=str(base), data=write(tmp_path / "pairs.jsonl", rows), **COMMON, **settings), tmp_path)
+    given = datasets.Dataset.from_list([{k: row[k] for k in ("prompt", "chosen", "rejected")} for row in in_our_order(rows, 4, 4)])
+    trainer = trl.DPOTrainer(model=str(base), args=plain_args(tmp_path / "trl", trl.DPOConfig, **theirs), train_dataset=given)
+    trainer.train()
+    expected = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    assert losses(ours) == pytest.approx(expected, abs=2e-5)
+    assert len(set(expected)) == 4
+
+
+def test_what_trl_drops_or_cuts_is_counted(base: Path, tmp_path: Path) -> None:
+    """Two rows are too long: trl cuts the answer of one (its stop token with it) and drops the other, without a word."""
+    rows = [chat(n) for n in range(14)]
+    rows.append(chat(14, messages=[{"role": "user", "content": "word " * 120}, {"role": "assistant", "content": "yes"}]))
+    rows.append(chat(15, messages=[{"role": "user", "content": "one"}, {"role": "assistant", "content": "word " * 120}]))
+    args = plain_args(tmp_path / "trl", trl.SFTConfig, assistant_only_loss=True)
+    args.max_length = 128
+    given = datasets.Dataset.from_list([{"messages": row["messages"]} for row in rows])
+    theirs = trl.SFTTrainer(model=str(base), args=args, train_dataset=given).train_dataset
+    assert len(theirs) == 15 and theirs[14]["labels"][-1] != 2  # 15 rows, one without its stop
+    node = Sft(init=str(base), data=write(tmp_path / "chat.jsonl", rows), max_length=128, **{**COMMON, "steps": 1})
+    with pytest.raises(DataError, match=r"too_long: 2 \(12.50%, 5.00% allowed; too many\)"):
+        train(node, tmp_path, "refused")
+    _, info = train(node.model_copy(update={"doctor": node.doctor.model_copy(update={"allow": {"too_long": 0.2}})}), tmp_path)
+    assert info["rows"] == 14 and info["doctor"]["rows"]["defects"] == {"too_long": 2}
+
+
+def test_padded_and_flat_are_the_same(base: Path, tmp_path: Path) -> None:
+    pairs = write(
+        tmp_path / "pairs.jsonl", [pair(n, rejected=[{"role": "assistant", "content": words(n, 1 + 6 * (n % 3))}]) for n in range(8)]
+    )
+    rows = [{"prompt": words(n, 4), "completion": words(n + 40, 2 + 5 * (n % 3)), "label": n % 3 == 0} for n in range(8)]
+    labelled = write(tmp_path / "kto.jsonl", rows)
+    for number, (cls, data, more) in enumerate(
+        ((Reward, pairs, {}), (Kto, labelled, {}), (Dpo, pairs, {"mask_stop": True, "attention": "varlen"}))
+    ):
+        found = [
+            losses(train(cls(init=str(base), data=data, padding=padding, **COMMON, **more), tmp_path, f"{number}-{padding}")[0])
+            for padding in (True, False)
+        ]
+        assert found[0] == pytest.approx(found[1], abs=2e-5), cls
+        assert len(set(found[0])) == 4
+
+
+def test_packed_rows_give_the_loss_of_rows_apart(base: Path, tmp_path: Path) -> None:
+    """One batch of all rows, packed or not: the same mean over the same tokens."""
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(12)])
+    one = {**COMMON, "batch_size": 12, "steps": 1}
+    apart, _ = train(Sft(init=str(base), data=data, **one), tmp_path, "apart")
+    packed, info = train(Sft(init=str(base), data=data, packing=200, **one), tmp_path, "packed")
+    assert losses(packed) == pytest.approx(losses(apart), abs=1e-5)
+    assert info["rows"] == info["batch"] < 12
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(base: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(10)])
+    node = Sft(init=str(base), data=data, **{**COMMON, "steps": 7}, checkpoints={"every_steps": 2}, adapter={"rank": 2, "dropout": 0.1})
+    whole, _ = train(node, tmp_path, "whole")
+    job = job_of(node, tmp_path, "killed")
+
+    def kill(share: float, what: str) -> None:
+        if what.startswith("step") and share > 0.6:
+            raise KeyboardInterrupt
+
+    from train.posttraining import training
+
+    before = training.Metrics.speed
+    training.Metrics.speed = lambda self, step, *a: kill((step + 1) / 7, f"step {step}")  # type: ignore[method-assign,assignment]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            node.train(job, kill)
+    finally:
+        training.Metrics.speed = before  # type: ignore[method-assign]
+    assert not (Path(job.out) / "model.safetensors").exists()
+    node.train(job, lambda share, what: None)
+    assert lines(Path(job.out)) == lines(whole) and len(lines(whole)) == 7
+    assert (Path(job.out) / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_what_is_written_loads_and_answers(base: Path, tmp_path: Path) -> None:
+    """Trained on one answer until it is known: the folder alone repeats it and stops, with the trained template."""
+    rows = [chat(n, messages=[{"role": "user", "content": f"Say {n}."}, {"role": "assistant", "content": "red cat"}]) for n in range(16)]
+    node = Sft(init=str(base), data=write(tmp_path / "chat.jsonl", rows), template="qwen", **{**COMMON, "steps": 40})
+    out, info = train(node, tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    model = transformers.AutoModelForCausalLM.from_pretrained(out)
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Say 3."}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    said = model.generate(**asked, max_new_tokens=30, do_sample=False)[0, asked["input_ids"].shape[1] :]
+    assert tokenizer.decode(said) == "red cat<|im_end|>"
+    notes = json.loads((out / "training.json").read_bytes())
+    assert notes["info"] == json.loads(json.dumps(info)) and notes["lineage"]["data"]["name"].endswith("chat.jsonl")
+    assert sorted(f.suffix for f in out.iterdir() if f.is_file() and f.suffix not in (".json", ".jsonl", ".jinja")) == [".safetensors"]
+
+
+def test_lora_is_merged_and_stands_beside(base: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
+    out, _ = train(Sft(init=str(base), data=data, adapter={"rank": 4}, **COMMON), tmp_path)
+    merged = transformers.AutoModelForCausalLM.from_pretrained(out)
+    beside = PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), out / "adapter")
+    start = transformers.AutoModelForCausalLM.from_pretrained(base)
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        assert torch.allclose(merged(ids).logits, beside(ids).logits, atol=1e-4)
+        assert not torch.allclose(merged(ids).logits, start(ids).logits, atol=1e-2)
+
+
+def test_a_soft_prompt_becomes_tokens_that_any_loader_reads(base: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
+    out, info = train(Sft(init=str(base), data=data, adapter={"tokens": 3}, **{**COMMON, "lr": 0.1}), tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    written = transformers.AutoModelForCausalLM.from_pretrained(out)
+    beside = PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), out / "adapter")
+    asked = [{"role": "user", "content": "red one"}]
+    old = transformers.AutoTokenizer.from_pretrained(base)
+    plain = old.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)["input_ids"]
+    soft = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)["input_ids"]
+    assert soft[0, 3:].tolist() == plain[0].tolist() and tokenizer.convert_ids_to_tokens(soft[0, :3]) == [
+        "<|soft_0|>",
+        "<|soft_1|>",
+        "<|soft_2|>",
+    ]
+    with torch.no_grad():
+        expected = beside(input_ids=plain).logits[:, 3:]
+        assert torch.allclose(written(soft).logits[:, 3:, : expected.shape[-1]], expected, atol=1e-4)
+    assert written.generation_config.suppress_tokens == soft[0, :3].tolist()
+    assert info["padding"] is True
+
+
+def test_answers_are_drawn_and_scored(base: Path, tmp_path: Path) -> None:
+    """GRPO with a verifier that counts what it was given, RLOO with a reward model made here."""
+    rows = [{"prompt": [{"role": "user", "content": words(n, 3)}], "answer": "red"} for n in range(6)]
+    data = write(tmp_path / "prompts.jsonl", rows)
+    model, _ = train(
+        Reward(init=str(base), data=write(tmp_path / "pairs.jsonl", [pair(n) for n in range(8)]), **COMMON), tmp_path, "rewards"
+    )
+    group: dict[str, Any] = {"init": str(base), "data": data, "answers": 2, "batch_size": 4, "steps": 2, "max_answer": 6, "lr": 1e-3}
+    rewards = [{"verifier": "f1"}, {"verifier": "regex", "settings": {"pattern": "[a-m]"}, "weight": 0.5}]
+    out, _ = train(Grpo(rewards=rewards, **group), tmp_path, "grpo")
+    assert {"rewards/f1/mean", "rewards/regex/mean"} <= lines(out)[0].keys() and len(lines(out)) == 2
+    again, _ = train(Grpo(rewards=rewards, **group), tmp_path, "grpo-again")
+    assert lines(again) == lines(out)
+    scored, _ = train(Rloo(rewards=[{"model": str(model)}], **group), tmp_path, "rloo")
+    assert lines(scored)[0]["rewards/rewards/mean"] != 0
+
+
+def test_a_loss_that_is_no_number_names_its_rows(base: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
+    node = Sft(init=str(base), data=data, **{**COMMON, "lr": 10.0, "clip": None, "steps": 8}, weight_decay=10.0, beta2=0.0)
+    with pytest.raises(RunError, match=r"loss of step \d is no number. Its rows: row-\d"):
+        from train.posttraining import training
+
+        original = training.math.isfinite
+        training.math.isfinite = lambda x: False  # type: ignore[assignment]
+        try:
+            train(node, tmp_path)
+        finally:
+            training.math.isfinite = original
+
+
+def test_unknown_rewards_are_named() -> None:
+    from train.posttraining.rewards import RewardSpec, check
+
+    with pytest.raises(RecipeError, match="unknown verifier 'exat'. Did you mean 'exact'"):
+        check(RewardSpec(verifier="exat"))
+    with pytest.raises(RecipeError, match="rewards: regex.patern: "):
+        check(RewardSpec(verifier="regex", settings={"patern": "x"}))
