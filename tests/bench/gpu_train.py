@@ -14,7 +14,6 @@ real token shards (lengths gamma-distributed, mean 900 tokens), read by the real
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
