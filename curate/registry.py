@@ -61,6 +61,7 @@ READERS = {
     "warc": "curate.io.archives:WarcReader",
     "wet": "curate.io.archives:WetReader",
     "arc": "curate.io.archives:ArcReader",
+    "hf": "curate.io.hub:HfReader",
     "installed_docs": "curate.io.installed_docs:InstalledDocsReader",
 }
 

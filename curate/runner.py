@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from curate import __version__
-from curate import distributions
+from curate import __version__, distributions
 from curate.contamination import merged_evidence
 from curate.done import Done
 from curate.errors import DataError, RecipeError
@@ -21,6 +20,7 @@ from curate.executors.executor import Executor
 from curate.jobs import Job, load_done, make_job, sent_by
 from curate.manifest import keep_others, ledger_stages, make_manifest, node_entry
 from curate.node import NodeInput
+from curate.pinning import pinned
 from curate.plan import Plan, make_plan
 from curate.publish import publish
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
@@ -92,6 +92,7 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
     """Bring every node of the recipe (or of `only` and what it needs) up to date in the folder `out`."""
     display = display or Silent()
     started = time.perf_counter()
+    recipe = pinned(recipe)
     plan = make_plan(recipe, only)
     store = Store(out)
     done: dict[str, Done] = {}

@@ -20,7 +20,7 @@ ALLOWED = {
     "schema": set(),
     "fingerprint": set(),
     "step": set(),
-    "io": {"io", "errors", "schema", "kernels"},
+    "io": {"io", "errors", "schema", "kernels", "registry"},
     "languages": {"languages", "errors", "recipe_yaml", "registry"},
     "steps": {
         "steps",

@@ -128,7 +128,11 @@ class ParquetReader(_Columnar):
 
     def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
         """List the pieces to read."""
-        return [s for f in list_files(self.paths, base, (".parquet", ".pq"), self.name) for s in _row_groups(f, split_bytes)]
+        return [s for f in list_files(self.paths, base, (".parquet", ".pq"), self.name) for s in self.pieces(f, split_bytes)]
+
+    def pieces(self, file: File, split_bytes: int) -> list[Split]:
+        """Cut one file at row groups."""
+        return _row_groups(file, split_bytes)
 
     def _batches(self, file: BinaryIO, split: Split) -> Iterator[tuple[int, pa.RecordBatch]]:
         parquet = pq.ParquetFile(file, pre_buffer=not is_local(split.uri))
@@ -151,7 +155,11 @@ class ArrowReader(_Columnar):
 
     def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
         """List the pieces to read."""
-        return [s for f in list_files(self.paths, base, (".arrow", ".feather", ".ipc"), self.name) for s in _record_batches(f, split_bytes)]
+        return [s for f in list_files(self.paths, base, (".arrow", ".feather", ".ipc"), self.name) for s in self.pieces(f, split_bytes)]
+
+    def pieces(self, file: File, split_bytes: int) -> list[Split]:
+        """Cut one file at record batches."""
+        return _record_batches(file, split_bytes)
 
     def _batches(self, file: BinaryIO, split: Split) -> Iterator[tuple[int, pa.RecordBatch]]:
         source = pa.memory_map(split.uri) if is_local(split.uri) else pa.PythonFile(file, "r")

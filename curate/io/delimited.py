@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from curate.io.fields import Gathering, RowError, id_maker, missing, not_utf8, value_of_text
-from curate.io.files import COMPRESSED, list_files
+from curate.io.files import COMPRESSED, File, list_files
 from curate.io.lines import BOM, HEAD, LineBlock, read_lines, too_long
 from curate.io.reader import SPLIT_BYTES, Reader, Rows, Split, Unreadable
 
@@ -34,7 +34,11 @@ class CsvReader(Reader):
 
     def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
         """List the files."""
-        return [Split(f.uri, f.path, f.size, f.fingerprint) for f in list_files(self.paths, base, SUFFIXES, self.name)]
+        return [s for f in list_files(self.paths, base, SUFFIXES, self.name) for s in self.pieces(f, split_bytes)]
+
+    def pieces(self, file: File, split_bytes: int) -> list[Split]:
+        """The whole file."""
+        return [Split(file.uri, file.path, file.size, file.fingerprint)]
 
     def read(self, split: Split, dataset: str) -> Iterator[Rows]:
         """Yield the documents of a file."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from curate.errors import DataError, MissingDependency
+from curate.errors import DataError
+from curate.io.remote import RemoteFile, filesystem, retried
 
 COMPRESSED = ("", ".gz", ".zst")
 _MAGIC = frozenset("*?[")
@@ -76,8 +77,7 @@ def open_file(uri: str, fingerprint: str | None = None) -> BinaryIO:
     """Open for reading. Raises DataError where it is gone, or is not the file that was listed."""
     try:
         if not is_local(uri):
-            fs, path = _filesystem(uri)
-            return cast(BinaryIO, fs.open(path, "rb"))
+            return _open_remote(uri, fingerprint)
         file = open(uri, "rb")  # noqa: SIM115  the caller closes it
     except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
         raise DataError(
@@ -87,6 +87,16 @@ def open_file(uri: str, fingerprint: str | None = None) -> BinaryIO:
         file.close()
         raise DataError(f"{uri}: changed since the run listed its files. Run again when nothing writes to it.")
     return file
+
+
+def _open_remote(uri: str, fingerprint: str | None) -> BinaryIO:
+    file = RemoteFile(uri)
+    now = version_of(file.info)
+    named = now.split(" ")[1:2]  # listings and single objects agree on what names a content, on times they need not
+    if fingerprint and fingerprint.split(" ")[1:2] == named and named and named[0] in _VERSION_KEYS[:6] and now != fingerprint:
+        file.close()
+        raise DataError(f"{uri}: changed since the run listed its files ({fingerprint}, now {now}). Run again when nothing writes to it.")
+    return cast(BinaryIO, file)
 
 
 def local_fingerprint(stat: os.stat_result) -> str:
@@ -137,19 +147,20 @@ def _wanted(name: str, suffixes: Iterable[str]) -> bool:
     return name[0] not in "._" and name.lower().endswith(tuple(suffixes))
 
 
-def _filesystem(uri: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        return cast(tuple[Any, str], fsspec.core.url_to_fs(uri))
-    except ImportError as error:
-        raise MissingDependency.extra(uri.partition("://")[0], "hub", f"reading {uri}") from error
-
-
 def _remote(where: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[int, str]]]:
-    fs, path = _filesystem(where)
+    try:
+        return retried(where, lambda: _remote_files(where, suffixes))
+    except (FileNotFoundError, PermissionError) as error:
+        raise DataError(f"{where}: can't be listed ({type(error).__name__}: {error}). Check the address and your access.") from error
+
+
+def _remote_files(where: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[int, str]]]:
+    fs, path = filesystem(where)
     infos: dict[str, dict[str, Any]] = {}
-    if fs.isdir(path):
+    if where.startswith(("http://", "https://")) and not where.endswith("/") and _MAGIC.isdisjoint(path):
+        root = path.rpartition("/")[0]  # asking whether it is a folder would fetch all of it
+        infos = {path: fs.info(path)}
+    elif fs.isdir(path):
         root = path
         infos = {n: i for n, i in fs.find(path, detail=True).items() if _inside(n[len(path) :], suffixes)}
     elif _MAGIC.isdisjoint(path) or fs.isfile(path):
@@ -158,7 +169,7 @@ def _remote(where: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[i
     else:
         root = _fixed(path)
         infos = {n: i for n, i in fs.glob(path, detail=True).items() if i.get("type") != "directory"}
-    listed = {fs.unstrip_protocol(n): (int(i.get("size") or 0), _version(i)) for n, i in infos.items()}
+    listed = {fs.unstrip_protocol(n): (int(i.get("size") or 0), version_of(i)) for n, i in infos.items()}
     return str(fs.unstrip_protocol(root)), listed
 
 
@@ -167,7 +178,7 @@ def _inside(below: str, suffixes: Sequence[str]) -> bool:
     return bool(parts) and all(p[0] not in "._" for p in parts) and _wanted(parts[-1], suffixes)
 
 
-def _version(info: dict[str, Any]) -> str:
+def version_of(info: dict[str, Any]) -> str:
     """What tells one content of an object from another: ETag, version or time, beside the size."""
     for key in _VERSION_KEYS:
         value = info.get(key)

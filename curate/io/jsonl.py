@@ -41,7 +41,7 @@ from curate.io.fields import (
     value_of,
     wrong_type,
 )
-from curate.io.files import COMPRESSED, list_files
+from curate.io.files import COMPRESSED, File, list_files
 from curate.io.lines import BOM, HEAD, LineBlock, line_splits, read_lines, too_long
 from curate.io.reader import COLUMN_TYPES, SPLIT_BYTES, Reader, Rows, Split, Unreadable
 from curate.kernels.strings import I64, U8, from_buffers
@@ -60,7 +60,11 @@ class JsonlReader(Reader):
 
     def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
         """List the pieces to read."""
-        return [s for f in list_files(self.paths, base, SUFFIXES, self.name) for s in line_splits(f, split_bytes)]
+        return [s for f in list_files(self.paths, base, SUFFIXES, self.name) for s in self.pieces(f, split_bytes)]
+
+    def pieces(self, file: File, split_bytes: int) -> list[Split]:
+        """Cut one file at lines."""
+        return line_splits(file, split_bytes)
 
     def read(self, split: Split, dataset: str) -> Iterator[Rows]:
         """Yield the documents of a split."""

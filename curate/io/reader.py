@@ -109,6 +109,10 @@ class Reader(BaseModel):
         """Yield the documents of a split in order. Never raises for bad rows or a truncated file: it reports them."""
         raise NotImplementedError
 
+    def pinned(self, base: str) -> Self:
+        """The reader with what may change outside of the run fixed (a revision of a data set): it stands in the lock file."""
+        return self
+
     def extra_columns(self) -> dict[str, pa.DataType]:
         """Types of the promoted columns, in order."""
         return {name: COLUMN_TYPES[kind] for name, kind in self.columns.items()}

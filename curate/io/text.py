@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.io.fields import NO_META, Gathering, batch_of, id_maker, in_batches, not_utf8, repeated, schema_of, valid_utf8
-from curate.io.files import COMPRESSED, list_files, open_file
+from curate.io.files import COMPRESSED, File, list_files, open_file
 from curate.io.lines import BOM, HEAD, LineBlock, line_splits, read_lines, too_long
 from curate.io.reader import SPLIT_BYTES, Reader, Rows, Split, Unreadable
 from curate.io.streams import Broken, decompressed, fill
@@ -30,10 +30,11 @@ class TextReader(Reader):
 
     def splits(self, base: str, split_bytes: int = SPLIT_BYTES) -> list[Split]:
         """List the pieces to read."""
-        files = list_files(self.paths, base, SUFFIXES, self.name)
-        if self.per == "line":
-            return [s for f in files for s in line_splits(f, split_bytes)]
-        return [Split(f.uri, f.path, f.size, f.fingerprint) for f in files]
+        return [s for f in list_files(self.paths, base, SUFFIXES, self.name) for s in self.pieces(f, split_bytes)]
+
+    def pieces(self, file: File, split_bytes: int) -> list[Split]:
+        """Cut one file at lines; where a file is a document, not at all."""
+        return line_splits(file, split_bytes) if self.per == "line" else [Split(file.uri, file.path, file.size, file.fingerprint)]
 
     def read(self, split: Split, dataset: str) -> Iterator[Rows]:
         """Yield the documents of a split."""

@@ -65,7 +65,7 @@ MAKE: dict[str, Callable[[Path, list[str]], None]] = {
 }  # fmt: skip
 ARCHIVES = ("warc", "wet", "arc") if importlib.util.find_spec("fastwarc") and importlib.util.find_spec("resiliparse") else ()
 MAKE |= dict.fromkeys(ARCHIVES, archive)
-OWN = ("jsonl", "parquet", "arrow", "csv", "text", "warc", "wet", "arc", "installed_docs")
+OWN = ("jsonl", "parquet", "arrow", "csv", "text", "warc", "wet", "arc", "hf", "installed_docs")
 
 
 def documents(reader: Reader, base: Path, split_bytes: int = 1 << 28) -> list[dict[str, Any]]:
