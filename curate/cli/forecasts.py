@@ -58,7 +58,7 @@ def count_rows(reader: Reader, folder: str) -> tuple[int, int, bool]:
     chosen = splits if exact else [splits[0], splits[len(splits) // 2]]
     rows = size = 0
     for split in chosen:
-        for batch, _ in reader.read(split, "plan"):
+        for batch, *_ in reader.read(split, "plan"):
             rows += len(batch)
             size += text_bytes(batch)
     scale = 1.0 if exact else total / max(1, sum(s.size for s in chosen))
