@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 from curate.errors import DataError
 from curate.node import Node, NodeInput, NodeResult, Progress
 from curate.step import Context
-from curate.tokens.training import REPRODUCIBLE, Algorithm, Split, drawn, train_tokenizer
+from curate.tokens.samples import bytes_by_source, drawn, shares
+from curate.tokens.training import Algorithm, Split, train_tokenizer
 from curate.tokens.vocabulary import CONFIG, FILE
 
 NOTES = "training.json"
@@ -27,7 +28,8 @@ class TokenizerNode(Node):
     """A tokenizer.json, trained by the tokenizers library on the text of datasets.
 
     Above `max_bytes` of text a sample is used: documents whose id, hashed with the seed, falls below the share, so that
-    order, shards and other documents don't matter. Writes tokenizer.json, tokenizer_config.json (names the first special
+    order, shards and other documents don't matter. With `weights` each source has its share of the bytes; one that is too
+    small for it is read more than once, and training.json says how often. Writes tokenizer.json, tokenizer_config.json (names the first special
     token as EOS; transformers opens the folder) and training.json. Same inputs, same bytes.
     """
 
@@ -39,12 +41,16 @@ class TokenizerNode(Node):
     vocab_size: int = Field(ge=2, le=4_000_000, description="ids, special tokens counted in")
     algorithm: Algorithm = Field(
         default="bpe",
-        description="bpe: byte-level; wordpiece: as in BERT, cased; unigram: as in SentencePiece, slow, and not the same twice",
+        description="bpe: byte-level; wordpiece: as in BERT, cased; unigram: as in SentencePiece (extra sentencepiece)",
     )
     pretokenizer: Split | None = Field(default=None, description="split before merges, for bpe; gpt2 where it is not set")
     special_tokens: list[Name] = Field(default=["<|endoftext|>"], max_length=10_000, description="the first is EOS")
     min_frequency: int = Field(default=2, ge=1, le=1_000_000_000, description="how often a pair must occur to be merged")
     max_bytes: int = Field(default=512_000_000, ge=1000, le=1 << 40, description="text to learn from; a sample above")
+
+    weights: dict[str, Annotated[float, Field(gt=0, le=1e9)]] | None = Field(
+        default=None, min_length=1, max_length=4096, description="share of the text by the column `source`; null: as it comes"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TokenizerNode:
@@ -66,7 +72,7 @@ class TokenizerNode(Node):
 
     def run(self, inputs: Mapping[str, NodeInput], out: Path, ctx: Context, progress: Progress) -> NodeResult:
         given = [inputs[name] for name in self.inputs()]
-        texts = _Texts(given, self.max_bytes, ctx.seed, progress)
+        texts = _Texts(given, self.max_bytes, self.weights, ctx.seed, progress)
         trained = train_tokenizer(
             texts,
             vocab_size=self.vocab_size,
@@ -81,9 +87,8 @@ class TokenizerNode(Node):
             "sha256": hashlib.sha256(trained.content).hexdigest(),
             "documents": texts.documents,
             "bytes": texts.bytes,
-            "share": texts.share,
+            **({"share": texts.share[""]} if self.weights is None else {"times_read": dict(sorted(texts.share.items()))}),
             "tokenizers": installed("tokenizers"),
-            "reproducible": self.algorithm in REPRODUCIBLE,
         }
         (out / FILE).write_bytes(trained.content)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **({"eos_token": trained.eos} if trained.eos else {})}
@@ -96,36 +101,40 @@ class TokenizerNode(Node):
 class _Texts:
     """Lists of texts out of the inputs, sampled; can be read again. `documents` and `bytes` are those of the last reading."""
 
-    def __init__(self, inputs: list[NodeInput], max_bytes: int, seed: int, progress: Progress) -> None:
+    def __init__(self, inputs: list[NodeInput], max_bytes: int, weights: Mapping[str, float] | None, seed: int, progress: Progress) -> None:
         self._parts = [part for i in inputs for part in sorted(i.parts)]
         self._seed, self._progress = seed, progress
-        total = sum(i.bytes for i in inputs) or sum(_text_bytes(part) for part in self._parts)
-        self.share = min(1.0, max_bytes / total) if total else 1.0
+        self._columns = ["id", "text"] if weights is None else ["id", "text", "source"]
+        if weights is None:
+            sizes = {"": sum(i.bytes for i in inputs) or sum(_text_bytes(part) for part in self._parts)}
+        else:
+            sizes = bytes_by_source(batch for part in self._parts for batch in _read(part, self._columns))
+        self.share = shares(sizes, max_bytes, weights)
         self.documents = self.bytes = 0
 
     def __iter__(self) -> Iterator[list[str]]:
         self.documents = self.bytes = 0
         for number, part in enumerate(self._parts):
             self._progress(0.5 * number / len(self._parts), "reading")
-            for batch in _read(part):
+            for batch in _read(part, self._columns):
                 texts = drawn(batch, self.share, self._seed)
                 self.documents += len(texts)
                 self.bytes += sum(len(text.encode()) for text in texts)
                 yield texts
 
 
-def _read(part: str) -> Iterator[pa.RecordBatch]:
+def _read(part: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(part) as file:
-            yield from file.iter_batches(BATCH_ROWS, columns=["id", "text"])
+            yield from file.iter_batches(BATCH_ROWS, columns=columns)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{part} can't be read as Parquet with columns 'id' and 'text': {error}") from error
+        raise DataError(f"{part} can't be read as Parquet with columns {', '.join(columns)}: {error}") from error
 
 
 def _text_bytes(part: str) -> int:
     """Bytes of text in a part, by a reading of the column."""
     import pyarrow.compute as pc
 
-    return sum(pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0 for batch in _read(part))
+    return sum(pc.sum(pc.binary_length(batch.column("text"))).as_py() or 0 for batch in _read(part, ["text"]))

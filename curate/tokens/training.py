@@ -1,34 +1,32 @@
-"""Train a tokenizer with the tokenizers library, so that the same texts give the same bytes.
+"""Train a tokenizer so that the same texts give the same bytes.
 
-Its BPE trainer is reproducible (equal files from one and two threads). Its WordPiece trainer numbers the characters inside
-words in the order of a hash map, so every run breaks ties in another way: we give it that alphabet, sorted. Its Unigram
-trainer gave four vocabularies in four runs on one thread, which can't be helped from outside: it is the one result of
-curate that a rerun from nothing does not repeat, and it says so. (Inside a run folder it is trained once and reused.)
+The BPE trainer of the tokenizers library is reproducible (equal files from one and two threads). Its WordPiece trainer numbers
+the characters inside words in the order of a hash map, so every run breaks ties in another way: we give it that alphabet,
+sorted. Its Unigram trainer gave four vocabularies in four runs on one thread, which can't be helped from outside: Unigram is
+learnt by the sentencepiece library, on one thread, from sorted words with their counts, and written as a tokenizer.json.
 gigatoken's trainer is not used: its files have not been shown to be equal.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import pyarrow as pa
-import xxhash
-
-from curate.errors import DataError, RecipeError
+from curate.errors import DataError, MissingDependency, RecipeError
+from curate.tokens.sentencepiece_file import read_sentencepiece
+from curate.tokens.tiktoken_file import LLAMA3, QWEN2
 
 Algorithm = Literal["bpe", "wordpiece", "unigram"]
-REPRODUCIBLE = ("bpe", "wordpiece")
 Split = Literal["gpt2", "llama3", "qwen2"]
 
-# Splits of the published tokenizer.json files of Llama 3 and Qwen2.
-LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 UNKNOWN = "[UNK]"
 UNIGRAM_UNKNOWN = "<unk>"
 BYTES = 256
+LONGEST_WORD = 1000  # characters; SentencePiece leaves out what is longer than 4,192 bytes
 
 
 class Trained(NamedTuple):
@@ -123,26 +121,47 @@ def _wordpiece(texts: Iterable[str | Sequence[str]], vocab_size: int, specials: 
 
 
 def _unigram(texts: Iterable[str | Sequence[str]], vocab_size: int, specials: list[str]) -> Any:
-    """Kudo 2018, as SentencePiece's defaults have it: NFKC, words behind U+2581, pieces of at most 16 characters."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    """Kudo 2018, with SentencePiece's defaults (pieces of at most 16 characters, characters of 99.95 % of the text) after NFKC.
 
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    The order of texts does not matter: words are counted and sorted.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    words: Counter[str] = Counter()
+    for text in _counted(texts):
+        for one in [text] if isinstance(text, str) else text:
+            words.update(normalizer.normalize_str(one).split())
+    pieces = _sentencepiece_pieces(words, vocab_size, [s for s in specials if s != UNIGRAM_UNKNOWN])
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    first = [UNIGRAM_UNKNOWN, *(s for s in specials if s != UNIGRAM_UNKNOWN)]
-    trainer = trainers.UnigramTrainer(vocab_size=vocab_size, special_tokens=first, unk_token=UNIGRAM_UNKNOWN, show_progress=False)
-    tokenizer.train_from_iterator(_counted(texts), trainer)
+    tokenizer.add_special_tokens([UNIGRAM_UNKNOWN, *(s for s in specials if s != UNIGRAM_UNKNOWN)])
     return tokenizer
 
 
-def drawn(batch: pa.RecordBatch, share: float, seed: int) -> list[str]:
-    """Texts of a batch that are not empty; below a share of 1 those whose id, hashed with the seed, falls under it."""
-    texts = batch.column("text")
-    if share < 1.0:
-        bound, key = int(share * 2.0**64), seed & (1 << 64) - 1
-        chosen = [xxhash.xxh64_intdigest(name.encode(), key) < bound for name in batch.column("id").to_pylist()]
-        texts = texts.filter(pa.array(chosen, pa.bool_()))
-    return [text for text in texts.to_pylist() if text]
+def _sentencepiece_pieces(words: Mapping[str, int], vocab_size: int, specials: list[str]) -> list[tuple[str, float]]:
+    """Pieces with their scores: the unknown one, specials, and those learnt."""
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise MissingDependency.extra("sentencepiece", "sentencepiece", "training a unigram tokenizer") from error
+
+    made = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
+        # A word may be a line without spaces (Chinese); longer ones than its limit would be left out.
+        file.writelines(f"{word[at : at + LONGEST_WORD]}\t{count}\n" for word, count in sorted(words.items())
+                        for at in range(0, len(word), LONGEST_WORD))  # fmt: skip
+        file.flush()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                input=file.name, input_format="tsv", model_writer=made, model_type="unigram", vocab_size=vocab_size, hard_vocab_limit=False,
+                normalization_rule_name="identity", unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, control_symbols=specials,
+                num_threads=1, minloglevel=2,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise RecipeError(f"vocab_size {vocab_size} does not suit these texts: {str(error).rpartition(') ] ')[2] or error}") from error
+    return [(text, score) for text, score, _ in read_sentencepiece(made.getvalue()).pieces]
 
 
 def _counted(texts: Iterable[str | Sequence[str]]) -> Iterable[str | Sequence[str]]:

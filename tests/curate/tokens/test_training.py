@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from curate.errors import DataError, RecipeError
 from curate.node import NodeInput
 from curate.tokens.encoder import Encoder
 from curate.tokens.node import TokenizerNode
+from curate.tokens.samples import drawn, shares
 from curate.tokens.training import train_tokenizer
 from curate.tokens.vocabulary import load_vocabulary
 from tests.curate.tokens.small import EOS, TEXTS, document_batch
@@ -29,11 +31,11 @@ PROGRAM = """
 import sys
 from curate.tokens.training import train_tokenizer
 from tests.curate.tokens.small import TEXTS
-sys.stdout.buffer.write(train_tokenizer(TEXTS, vocab_size=400, algorithm=sys.argv[1]).content)
+sys.stdout.buffer.write(train_tokenizer(TEXTS, vocab_size=400 if sys.argv[1] != "unigram" else 150, algorithm=sys.argv[1]).content)
 """
 
 
-@pytest.mark.parametrize("algorithm", ["bpe", "wordpiece"])
+@pytest.mark.parametrize("algorithm", ["bpe", "wordpiece", "unigram"])
 def test_same_bytes_from_any_number_of_threads(algorithm: str) -> None:
     made = set()
     for parallel, threads in (("false", "1"), ("true", "2")):
@@ -87,6 +89,45 @@ def test_room_and_text_are_needed() -> None:
     for algorithm in ("bpe", "wordpiece"):
         with pytest.raises(DataError, match="no text"):
             train_tokenizer(["", ""], vocab_size=300, algorithm=algorithm)
+
+
+def test_order_does_not_matter_to_unigram() -> None:
+    one = train_tokenizer(TEXTS, vocab_size=150, algorithm="unigram")
+    assert one == train_tokenizer([TEXTS[50:], [], TEXTS[:50]], vocab_size=150, algorithm="unigram")
+    with pytest.raises(RecipeError, match="vocab_size 20 does not suit"):
+        train_tokenizer(TEXTS, vocab_size=20, algorithm="unigram")
+
+
+def test_shares_of_sources() -> None:
+    sizes = {"web": 1000, "books": 100, "code": 50}
+    assert shares(sizes, 10_000, None) == dict.fromkeys(sizes, 1.0)
+    assert shares({"": 1000}, 250, None) == {"": 0.25}
+    assert shares(sizes, 110, {"web": 1, "books": 1}) == {"web": 0.055, "books": 0.55}
+    assert shares(sizes, 10_000, {"web": 1, "books": 3}) == {"web": 0.275, "books": 8.25}  # as much text as there is, three quarters books
+    assert shares({"a": 10**9, "b": 1}, 10**9, {"a": 1, "b": 1})["b"] == 100.0
+    with pytest.raises(DataError, match=r"no text has the source 'bookz'\. Did you mean 'books'\? There are: books, code, web"):
+        shares(sizes, 10, {"bookz": 1})
+
+
+def test_drawn_as_often_as_the_share_says() -> None:
+    batch = document_batch([f"text {i}" for i in range(400)])
+    counts = Counter(drawn(batch, {"s": 2.25}, 5))
+    assert set(counts.values()) == {2, 3}
+    assert 60 < sum(n == 3 for n in counts.values()) < 140
+    assert drawn(batch, {"other": 1.0}, 5) == []
+    assert drawn(batch, {"s": 0.25}, 5) == drawn(batch, {"": 0.25}, 5)
+    assert [t for t in counts if counts[t] == 3] == drawn(batch, {"": 0.25}, 5)
+
+
+def test_node_with_weights(tmp_path: Path) -> None:
+    batch = document_batch([*TEXTS[:60], *TEXTS[60:]])
+    batch = batch.set_column(2, "source", pa.array(["en"] * 60 + ["de"] * 40))
+    part = str(tmp_path / "part-00000.parquet")
+    pq.write_table(pa.Table.from_batches([batch]), part)
+    web = NodeInput("web", str(tmp_path), (part,), "d", 100)
+    info = run(TokenizerNode(data="web", vocab_size=300, weights={"de": 1.0}), {"web": web}, tmp_path / "out")
+    assert (info["documents"], info["times_read"]) == (40, {"de": 1.0})
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == train_tokenizer(TEXTS[60:], vocab_size=300).content
 
 
 @pytest.fixture
