@@ -28,9 +28,11 @@ def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None
     mix["continues"] = continue_from(mix, earlier, node.continues_at or 0) if earlier is not None else None
     schedule = node.schedule(mix["sources"])
     counts = planned_counts([segment for stage in schedule for segment in stage])
-    refuse_short(node.supplies(mix["sources"], counts), node.seq_len)
-    for source, count in zip(mix["sources"], counts, strict=True):
-        source["used"] = count
+    supplies = node.supplies(mix["sources"], counts)
+    refuse_short(supplies, node.seq_len)
+    limits = {supply.name: supply.limit for supply in supplies}
+    for source in mix["sources"]:
+        source["limit"] = limits.get(source["name"], 0) - source["used_before"]
     mix["stages"] = [
         {"windows": sum(s.windows for s in segments), "anneal": stage.anneal, "weights": _weights(node.shares(stage, mix["sources"]), mix),
          "segments": [[s.windows, list(s.shares)] for s in segments]}
@@ -38,9 +40,13 @@ def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None
     ]  # fmt: skip
     mix["blocks"] = []
     plan = Plan.of(mix)
-    for start, block, _ in plan.blocks():
+    used = np.zeros(len(mix["sources"]), np.int64)
+    for start, block, sources in plan.blocks():
         progress(0.8 + 0.1 * start / len(plan), "order")
         mix["blocks"].append([block.used.tolist(), block.tail.tolist()])
+        used += np.bincount(sources, minlength=len(used))
+    for source, count in zip(mix["sources"], used.tolist(), strict=True):
+        source["used"] = count
     certificate = certify(mix, out, lambda share: progress(0.9 + 0.1 * share, "certificate"))
     for stage, shown in zip(mix["stages"], certificate["stages"], strict=True):
         stage |= {"tokens": shown["tokens"], "realised": {name: s["realised"] for name, s in shown["sources"].items()}}

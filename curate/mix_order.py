@@ -47,7 +47,7 @@ class Plan:
     ends: I64  # i64[s], place after the last of each segment
     shares: I64  # i64[s, k], in UNITs
     stages: I64  # i64[s], stage of each segment
-    limits: I64  # i64[k], windows of each source in the whole mix
+    limits: I64  # i64[k], windows that each source can give in the whole mix
 
     @classmethod
     def of(cls, mix: dict[str, Any]) -> Plan:
@@ -58,7 +58,7 @@ class Plan:
             np.cumsum([windows for _, windows, _ in segments], dtype=np.int64),
             np.array([shares for *_, shares in segments], np.int64).reshape(len(segments), sources),
             np.array([number for number, *_ in segments], np.int64),
-            np.array([source["used"] for source in mix["sources"]], np.int64),
+            np.array([source["limit"] for source in mix["sources"]], np.int64),
         )
 
     def __len__(self) -> int:

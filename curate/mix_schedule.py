@@ -134,8 +134,13 @@ class Supply:
         return self.needed / self.available if self.available else math.inf
 
     @property
+    def limit(self) -> int:
+        """Windows that it may give."""
+        return math.floor(Fraction(str(self.max_epochs)) * self.available)
+
+    @property
     def enough(self) -> bool:
-        return self.needed <= math.floor(Fraction(str(self.max_epochs)) * self.available)
+        return self.needed <= self.limit
 
 
 def feasibility(supplies: Sequence[Supply], seq_len: int, exact: bool) -> list[str]:

@@ -27,10 +27,13 @@ def interleave(segments: list[tuple[int, list[int]]], limits: list[int]) -> list
         full = place >= SPAN
         forced = [i for i in open_ if full and recently[i] >= UNIT]
         allowed = [i for i in open_ if not full or recently[i] > 0]
+        changing = full and plan[place - SPAN] is not now
         late = [i for i in allowed if owed[i] > 0 and (now[i] or 2 * owed[i] >= UNIT)]
         early = [i for i in allowed if now[i] and i not in late]
         if forced:
             pick = max(forced, key=lambda i: (recently[i], -i))
+        elif changing and allowed:
+            pick = max(allowed, key=lambda i: (2 * recently[i] + owed[i], -i))
         elif late:
             pick = min(late, key=lambda i: ((UNIT - owed[i]) / now[i] if now[i] else -1.0, i))
         else:

@@ -21,18 +21,19 @@ def shares(weights: list[int]) -> list[int]:
     return list(largest_remainder([Fraction(w, sum(weights)) * UNIT for w in weights], UNIT))
 
 
-def plan_of(segments: list[tuple[int, list[int]]]) -> Plan:
-    limits = planned_counts([Segment(places, tuple(row)) for places, row in segments])
+def plan_of(segments: list[tuple[int, list[int]]], spare: int = 1000) -> Plan:
+    limits = [count + spare for count in planned_counts([Segment(places, tuple(row)) for places, row in segments])]
     ends = np.cumsum([places for places, _ in segments])
     return Plan(ends, np.array([row for _, row in segments], np.int64), np.arange(len(segments)), np.array(limits, np.int64))
 
 
-def laid_out(segments: list[tuple[int, list[int]]]) -> np.ndarray:
-    plan = plan_of(segments)
+def laid_out(segments: list[tuple[int, list[int]]], spare: int = 1000) -> np.ndarray:
+    plan = plan_of(segments, spare)
     sources, ordinals = plan.lay_out(0, len(plan), Block(np.zeros(len(plan.limits), np.int64), np.zeros(0, np.uint16)))
-    assert np.bincount(sources, minlength=len(plan.limits)).tolist() == plan.limits.tolist()
+    counts = np.bincount(sources, minlength=len(plan.limits))
+    assert (counts <= plan.limits).all()
     for source in range(len(plan.limits)):
-        assert ordinals[sources == source].tolist() == list(range(plan.limits[source]))
+        assert ordinals[sources == source].tolist() == list(range(counts[source]))
     return sources
 
 
@@ -40,16 +41,15 @@ def laid_out(segments: list[tuple[int, list[int]]]) -> np.ndarray:
 @settings(max_examples=50, deadline=None)
 def test_equal_to_the_naive_twin(given_: list[tuple[int, list[int]]]) -> None:
     segments = [(places, shares(weights)) for places, weights in given_]
-    assert laid_out(segments).tolist() == naive.interleave(segments, plan_of(segments).limits.tolist())
+    for spare in (0, 1000):
+        assert laid_out(segments, spare).tolist() == naive.interleave(segments, plan_of(segments, spare).limits.tolist())
 
 
 @given(st.lists(st.integers(1, 1500), min_size=1, max_size=10), st.integers(200, 3000))
 @settings(max_examples=60, deadline=None)
 def test_any_64_places_are_within_one_of_plan(weights: list[int], places: int) -> None:
     segments = [(places, shares(weights))]
-    sources = laid_out(segments)
-    cut = sources[: -2 * naive.SPAN]  # the last places make the counts whole
-    since_start, anywhere = naive.worst_errors(cut, [(len(cut), segments[0][1])])
+    since_start, anywhere = naive.worst_errors(laid_out(segments), segments)
     assert anywhere <= 1 + 1e-9
     assert since_start <= (1 if len(weights) <= 2 else 2) + 1e-9
 
@@ -58,7 +58,7 @@ def test_over_a_ramp() -> None:
     middles = [[round(1000 * (0.7 - 0.5 * t)), 200, round(1000 * (0.1 + 0.5 * t))] for t in np.linspace(0, 1, 20)]
     segments = [(300, shares([700, 200, 100])), *((16, shares(m)) for m in middles), (300, shares([200, 200, 600]))]
     since_start, anywhere = naive.worst_errors(laid_out(segments), segments)
-    assert since_start < 1 and anywhere <= 1.1
+    assert since_start < 2 and anywhere <= 1 + 1e-9
 
 
 def test_blocks_are_laid_out_alone(monkeypatch) -> None:  # type: ignore[no-untyped-def]
