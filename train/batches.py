@@ -178,12 +178,16 @@ class Step:
 
 
 class Steps:
-    """A rank's parts of all steps from `start` on, read ahead in a thread. Close it, or read it to its end."""
+    """A rank's parts of all steps from `start` on, read ahead in a thread. Close it, or read it to its end.
+
+    The thread reads when it is told to (`read_on`), which the loop does while it waits for the GPU: a thread that computes while the
+    loop starts kernels would keep it from Python's lock, and the GPU without work.
+    """
 
     def __init__(self, source: Source, plan: StepPlan, *, rank: int, world: int, micro: int, start: int = 0, ahead: int = 2) -> None:
         self._source, self._plan, self._rank, self._world, self._micro = source, plan, rank, world, micro
         self._start, self._ready = start, queue.Queue[Step | BaseException](ahead)
-        self._enough = threading.Event()
+        self._enough, self._wanted = threading.Event(), threading.Semaphore(ahead)
         self._thread = threading.Thread(target=self._fill, name="curate-steps", daemon=True)
 
     def read(self, number: int) -> Step:
@@ -192,22 +196,31 @@ class Steps:
         parts = micro_batches(first, windows, self._rank, self._world, self._micro)
         return Step(number, first + windows, [self._source.rows(part) for part in parts])
 
+    def read_on(self) -> None:
+        """Let the thread read one more step."""
+        if self._ready.qsize() < self._ready.maxsize:
+            self._wanted.release()
+
     def __iter__(self) -> Iterator[Step]:
         self._thread.start()
         try:
             for _ in range(self._start, self._plan.steps):
+                if self._ready.empty():
+                    self._wanted.release()
                 item = self._ready.get()
                 if isinstance(item, BaseException):
                     raise item
                 yield item
         finally:
             self._enough.set()
+            self._wanted.release()
             self._thread.join()
 
     def _fill(self) -> None:
         try:
             for number in range(self._start, self._plan.steps):
-                if not self._put(self.read(number)):
+                self._wanted.acquire()
+                if self._enough.is_set() or not self._put(self.read(number)):
                     return
         except BaseException as error:  # noqa: BLE001  raised again where the step is waited for
             self._put(error)

@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def pretrain(node: Pretrain, job: TrainJob, progress: Progress) -> dict[str, Any
     """Train, and write the model to job.out. Returns figures for the manifest, on every rank."""
     if node.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True)
     with world() as where:
         return Run(node, job, where, progress).all()
 
@@ -229,7 +230,7 @@ class Loop:
         steps = Steps(self.run.source, self.plan, rank=self.where.rank, world=self.where.size, micro=self.run.choices.micro, start=start)
         for step in steps:
             began = time.monotonic()
-            last = self._step(step)
+            last = self._step(step, steps.read_on)
             now = time.monotonic()
             if metrics is not None:
                 metrics.step(step.number, last)
@@ -250,8 +251,8 @@ class Loop:
         Metrics.cut(self.run.work, start)
         return Metrics(self.run.work, list(self.node.track), self.run.job.name, self.run.job.settings, self.plan.steps, self.run.progress)
 
-    def _step(self, step: Step) -> dict[str, Any]:
-        """Forward, backward, update. Returns what metrics.jsonl holds."""
+    def _step(self, step: Step, waiting: Callable[[], None]) -> dict[str, Any]:
+        """Forward, backward, update. Returns what metrics.jsonl holds. waiting: called before the host waits for the GPU."""
         self._agree_on_labels()
         real = int(self.where.sums([sum(rows.real for rows in step.parts)])[0])
         scale = torch.tensor(self.where.size / max(1, real), device=self.where.device)
@@ -264,6 +265,7 @@ class Loop:
                     loss, losses = self.module(inputs, labels, scale)
                 loss.backward()
             held.append((rows, _sums(losses, pieces)))
+        waiting()
         norm = self._norm()
         sums = [(rows, found.cpu().numpy()) for rows, found in held]
         by = self._by_label(sums)

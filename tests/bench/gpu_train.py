@@ -167,7 +167,7 @@ class Bench:
             began = time.perf_counter()
             step = next(given)
             ready = time.perf_counter()
-            last = self.loop._step(step)
+            last = self.loop._step(step, (lambda: None) if in_memory else reader.read_on)
             sync()
             if number >= warm:
                 times.append(time.perf_counter() - began)
@@ -204,7 +204,7 @@ class Bench:
         step = Steps(self.run.source, self.run.choices.plan, rank=0, world=1, micro=self.run.choices.micro).read(0)
         step.parts = step.parts[:2]
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-            self.loop._step(step)
+            self.loop._step(step, lambda: None)
             sync()
         events = sorted(seen.key_averages(), key=lambda e: -getattr(e, "self_device_time_total", 0))
         return [[e.key[:90], round(e.self_device_time_total / 1e3, 3), e.count] for e in events[:rows] if e.self_device_time_total > 0]
@@ -252,7 +252,7 @@ def speeds(args: argparse.Namespace, name: str, preset: str, vocabulary: int, ba
     del bench
     for key, settings in {"unmasked_varlen": {"isolate": False}, "unmasked_sdpa": {"isolate": False, "attention": "sdpa"}}.items():
         fresh()
-        if not ("varlen" in key and (args.tiny or preset == "llama-1b")):
+        if not (args.no_unmasked or ("varlen" in key and (args.tiny or preset == "llama-1b"))):
             one(key, True, max(3, steps // 2), 2, Bench(args, run, mixed, preset, batch, micro, **settings))
     fresh()
     memory, loader = ([found[f"isolated_{k}{n}"] for n in ("", "_again")] for k in ("memory", "loader"))
@@ -342,6 +342,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--only", nargs="*", choices=list(SECTIONS))
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--no-unmasked", action="store_true", help="leave the runs without isolation out")
     parser.add_argument("--micro-small", type=int, default=65_536)
     parser.add_argument("--micro-large", type=int, default=65_536)
     parser.add_argument("--save", action="store_true", help="write tests/bench/results/gpu_train.json")
