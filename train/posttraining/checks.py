@@ -120,7 +120,7 @@ def of_row(row: Made, kind: Kind, vocabulary: Vocabulary) -> Iterator[Found]:
             yield "empty_answer", "an answer has no tokens"
         elif vocabulary.stop and any(not vocabulary.stop & set(answer.tolist()) for answer in answers):
             yield "stop_untrained", "an answer has no stop token"
-        if kind == "pairs" and np.array_equal(*answers):
+        if kind == "pairs" and np.array_equal(answers[0], answers[1]):
             yield "same_answers", "the same token ids"
 
 
@@ -181,7 +181,7 @@ class Seen:
             self.pairs.add(own)
         key = _hash([prompt, *(_key(c.messages) + str(c.label) for c in (pair or record.candidates))])
         if key in self.rows:
-            yield "duplicate_row", prompt[:200]
+            yield "duplicate_row", _tail(record) or prompt[:200]
         self.rows.add(key)
 
     def of_row(self, row: Made, kind: Kind) -> Iterator[Found]:
@@ -193,7 +193,7 @@ class Seen:
 
     def of_set(self, kind: Kind) -> Iterator[Found]:
         """What the whole set lacks."""
-        if kind == "labelled" and sum(self.labels.values()) and 0 in self.labels.values():
+        if kind == "labelled" and bool(self.labels[True]) != bool(self.labels[False]):
             yield "one_label", f"{self.labels[True]:,} good and {self.labels[False]:,} bad answers"
 
 

@@ -13,7 +13,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference as RewardCollat
 
 
 @dataclass
-class PairCollator(DataCollatorForPreference):
+class PairCollator(DataCollatorForPreference):  # type: ignore[misc]
     """trl's, and on request without a loss on stop tokens and what follows them.
 
     Llama 3 (2024, section 4.1.4) masks header and termination tokens in DPO on both sides: tokens that both answers share
@@ -24,7 +24,7 @@ class PairCollator(DataCollatorForPreference):
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """See DataCollatorForPreference."""
-        out = super().torch_call(examples)
+        out: dict[str, Any] = super().torch_call(examples)
         if self.stop_ids:
             mask, ids = out["completion_mask"], out["input_ids"]
             stops = torch.isin(ids, torch.tensor(sorted(self.stop_ids))) & mask.bool()
@@ -35,7 +35,7 @@ class PairCollator(DataCollatorForPreference):
 
 
 @dataclass
-class LabelledCollator(DataCollatorForUnpairedPreference):
+class LabelledCollator(DataCollatorForUnpairedPreference):  # type: ignore[misc]
     """trl's, with the answers for the KL term taken from the batch itself: row i is paired with the answer of the nearest row before it that has another prompt.
 
     trl pairs rows once, in the order of the file and in blocks of its batch size; here the pairing follows the order of training.
@@ -47,21 +47,25 @@ class LabelledCollator(DataCollatorForUnpairedPreference):
         """See DataCollatorForUnpairedPreference."""
         if self.pair_up:
             examples = [{**row, "KL_completion_ids": partner(examples, at)} for at, row in enumerate(examples)]
-        return super().torch_call(examples)
+        out: dict[str, Any] = super().torch_call(examples)
+        return out
 
 
 @dataclass
-class WholeCollator(RewardCollator):
+class WholeCollator(RewardCollator):  # type: ignore[misc]
     """Prompt and answer joined, for reward models. margins: whether rows have them."""
 
     margins: bool = False
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """See trl.trainer.reward_trainer.DataCollatorForPreference."""
-        rows = [{name: [*row["prompt_ids"], *row[name]] for name in ("chosen_ids", "rejected_ids")} for row in examples]
+        rows: list[dict[str, Any]] = [
+            {name: [*row["prompt_ids"], *row[name]] for name in ("chosen_ids", "rejected_ids")} for row in examples
+        ]
         if self.margins:
             rows = [{**made, "margin": row["margin"] or 0.0} for made, row in zip(rows, examples, strict=True)]
-        return super().torch_call(rows)
+        out: dict[str, Any] = super().torch_call(rows)
+        return out
 
 
 def partner(rows: Sequence[dict[str, Any]], at: int) -> list[int]:

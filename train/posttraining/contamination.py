@@ -16,7 +16,7 @@ class EvaluationSets:
     def __init__(self, files: Sequence[str]) -> None:
         from curate.steps.decontamination import Decontaminate
 
-        self._run = Decontaminate(against=tuple(files), mode="annotate").bind(WorkContext())
+        self._run = Decontaminate.model_validate({"against": tuple(files), "mode": "annotate"}).bind(WorkContext())
 
     def items(self, records: Sequence[Record]) -> list[str | None]:
         """The item that each record holds ("gsm8k_test.jsonl:17"), or None."""

@@ -90,7 +90,7 @@ def arguments(parallel: Parallel, processes: int, checkpointing: bool) -> dict[s
     if processes == 1 or parallel.mode == "ddp":
         return {"gradient_checkpointing": checkpointing}
     if parallel.mode == "fsdp2":
-        found: dict[str, Any] = {"fsdp": "full_shard", "fsdp_config": fsdp_config(parallel, checkpointing), "gradient_checkpointing": False}
+        found: dict[str, Any] = {"fsdp": True, "fsdp_config": fsdp_config(parallel, checkpointing), "gradient_checkpointing": False}
         if sizes := mesh(parallel, processes):
             from accelerate import ParallelismConfig
 
@@ -121,7 +121,6 @@ def accelerate_config(parallel: Parallel, processes: int, machines: int = 1) -> 
     fsdp = {f"fsdp_{k}": v for k, v in given.items() if k not in ("cpu_offload", "version")}
     found |= {"distributed_type": "FSDP", "fsdp_config": {**fsdp, "fsdp_version": 2, "fsdp_offload_params": parallel.offload}}
     if sizes := mesh(parallel, processes):
-        found["use_parallelism_config"] = True
         found["parallelism_config"] = {f"parallelism_config_{k}": v for k, v in sizes.items()}
     return found
 

@@ -44,7 +44,6 @@ class ModelReward:
         if _digest(folder) != _digest(setup.tokenizer_folder):
             self.maker = RowMaker("sft", folder, Rendering(train_on="last"))
 
-    @torch.inference_mode()
     def __call__(
         self, prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[list[int]], row: Sequence[str], **_: Any
     ) -> list[float | None]:
@@ -59,7 +58,9 @@ class ModelReward:
             longest = max(len(ids[n]) for n in some)
             tokens = torch.tensor([ids[n] + [0] * (longest - len(ids[n])) for n in some], device=device)
             mask = torch.tensor([[1] * len(ids[n]) + [0] * (longest - len(ids[n])) for n in some], device=device)
-            for n, score in zip(some, self.model(input_ids=tokens, attention_mask=mask).logits[:, 0].float().tolist(), strict=True):
+            with torch.inference_mode():
+                found = self.model(input_ids=tokens, attention_mask=mask).logits[:, 0].float().tolist()
+            for n, score in zip(some, found, strict=True):
                 scores[n] = score
         return scores
 

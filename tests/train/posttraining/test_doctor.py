@@ -22,7 +22,7 @@ from train.posttraining.findings import DEFECTS, Findings
 from train.posttraining.rendering import Kind, Made, Rendering, RowMaker
 
 Row = dict[str, Any]
-WORDS = "red blue green one two three cat dog sun moon".split()
+WORDS = ["red", "blue", "green", "one", "two", "three", "cat", "dog", "sun", "moon"]
 QUESTION = "Which planet of the solar system has the largest number of moons and rings around it"
 
 

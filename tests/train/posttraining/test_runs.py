@@ -284,7 +284,7 @@ def test_a_loss_that_is_no_number_names_its_rows(base: Path, tmp_path: Path) -> 
 def test_unknown_rewards_are_named() -> None:
     from train.posttraining.rewards import RewardSpec, check
 
-    with pytest.raises(RecipeError, match="unknown verifier 'exat'. Did you mean 'exact'"):
+    with pytest.raises(RecipeError, match=r"unknown verifier 'exat'\. Did you mean 'exact'"):
         check(RewardSpec(verifier="exat"))
-    with pytest.raises(RecipeError, match="rewards: regex.patern: "):
+    with pytest.raises(RecipeError, match=r"rewards: regex\.patern: "):
         check(RewardSpec(verifier="regex", settings={"patern": "x"}))
