@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from curate.cli import audits, classifiers, documents, exports, indexes, look, recipes, reports, running, tokenizers, training, tuning
+from curate.cli import audits, classifiers, documents, exports, indexes, look, recipes, reports, running, starting, tokenizers, training, tuning
 from curate.registry import installed
 
 
@@ -18,7 +18,7 @@ def build_app(arguments: list[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    app.command("init")(recipes.init)
+    app.command("init")(starting.init)
     app.command("validate")(recipes.validate)
     app.command("plan")(recipes.plan)
     app.command("run")(running.run)

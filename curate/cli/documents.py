@@ -13,7 +13,6 @@ from curate.cli.reports import RunArgument
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curate.report.run_folder import RunFolder
     from curate.report.why import Journey
 
 
@@ -22,6 +21,7 @@ def why(
     what: Annotated[str, typer.Argument(help="A document: its id, a URL, or a piece of its text.")],
     by: Annotated[str | None, typer.Option("--by", help="id, url or text. Default: tried in this order.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Windows of a training step: tells the steps that see it.")] = None,
+    windows: Annotated[bool, typer.Option("--windows/--no-windows", help="Look for the training windows too: about a second more.")] = True,
     measure: Annotated[bool, typer.Option("--measure", help="Run the filters on the text and show every number beside its bound.")] = False,
     text: Annotated[bool, typer.Option("--text", help="Show the beginning of the text too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -31,15 +31,18 @@ def why(
 
     from curate.errors import RecipeError
     from curate.report.run_folder import open_run
+    from curate.report.why import add_windows
     from curate.report.why import measure as measured
     from curate.report.why import why as ask
 
     if by not in (None, "id", "url", "text"):
         raise RecipeError(f"--by must be id, url or text, got {by!r}.")
     found = open_run(run)
-    journeys = ask(found, what, by, batch)  # type: ignore[arg-type]  # checked above
-    numbers = [measured(found, journey) if measure else [] for journey in journeys]
+    journeys = ask(found, what, by)  # type: ignore[arg-type]  # checked above
     if as_json:
+        for journey in journeys if windows else ():
+            add_windows(found, journey, batch)
+        numbers = [measured(found, journey) if measure else [] for journey in journeys]
         records = [
             journey.record() | ({"measured": [list(n) for n in mine]} if measure else {})
             for journey, mine in zip(journeys, numbers, strict=True)
@@ -47,15 +50,20 @@ def why(
         typer.echo(json.dumps({"documents": records}, ensure_ascii=False, default=str))
         return
     console = Console()
-    for journey, mine in zip(journeys, numbers, strict=True):
-        _show(console, found, journey, mine, text)
+    for journey in journeys:
+        _show(console, journey, text)
+        if measure:
+            _show_numbers(console, measured(found, journey))
+        if windows and journey.tokens is not None:
+            add_windows(found, journey, batch)
+            _show_windows(console, journey)
 
 
-def _show(console: Console, run: RunFolder, journey: Journey, numbers: list[tuple[str, str, float | None, str]], with_text: bool) -> None:
+def _show(console: Console, journey: Journey, with_text: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from curate.report.words import number, visible
+    from curate.report.words import visible
 
     style = "green" if journey.fate == "kept" else "red"
     head = Text.assemble((journey.dataset, "bold"), "  ", (journey.fate, style), f"  {visible(journey.id, 200)}")
@@ -73,26 +81,30 @@ def _show(console: Console, run: RunFolder, journey: Journey, numbers: list[tupl
     if journey.columns:
         console.print(Text("  " + ", ".join(f"{k} {visible(str(v), 60)}" for k, v in journey.columns.items()), style="cyan"))
     console.print(Text(f"  {journey.file}, row {journey.row:,}", style="dim"))
-    if numbers:
-        told = Table(box=None, pad_edge=False)
-        for title in ("  step", "number", "value", "survives"):
-            told.add_column(title, justify="right" if title == "value" else "left")
-        for name, column, value, side in numbers:
-            told.add_row(f"  {name}", column, "" if value is None else number(value), side)
-        console.print(told)
-    _show_tokens(console, journey)
+    if journey.tokens is not None:
+        console.print(Text(f"  {journey.tokens.count:,} tokens from token {journey.tokens.offset:,} of {journey.tokens.shard}"))
     if with_text:
         console.print(Text(journey.text if journey.text is not None else "the text is not kept in this run", style="dim"))
 
 
-def _show_tokens(console: Console, journey: Journey) -> None:
+def _show_numbers(console: Console, numbers: list[tuple[str, str, float | None, str]]) -> None:
+    from rich.table import Table
+
+    from curate.report.words import number
+
+    told = Table(box=None, pad_edge=False)
+    for title in ("  step", "number", "value", "survives"):
+        told.add_column(title, justify="right" if title == "value" else "left")
+    for name, column, value, side in numbers:
+        told.add_row(f"  {name}", column, "" if value is None else number(value), side)
+    if numbers:
+        console.print(told)
+
+
+def _show_windows(console: Console, journey: Journey) -> None:
     from rich.text import Text
 
-    tokens = journey.tokens
-    if tokens is None:
-        return
-    console.print(Text(f"  {tokens.count:,} tokens from token {tokens.offset:,} of {tokens.shard}"))
-    for seen in tokens.seen:
+    for seen in journey.tokens.seen if journey.tokens is not None else ():
         few = ", ".join(f"{k:,}" for k in seen.windows[:12]) + (" ..." if seen.count > 12 else "")
         console.print(Text(f"  {seen.mix}: " + (seen.note or f"{seen.count:,} training windows: {few}")))
         for who, steps in seen.steps.items():

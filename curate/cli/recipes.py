@@ -1,30 +1,13 @@
-"""`curate init`, `validate`, `plan`, `steps`, `schema`: start, check and understand a recipe."""
+"""`curate validate`, `plan`, `steps`, `schema`: start, check and understand a recipe."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from curate.cli.running import OnlyOption, OutOption, PluginOption, RecipeArgument, SetOption
-
-
-def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("recipe.yaml"),
-    data: Annotated[str, typer.Option("--data", help="Glob of your input files.")] = "data/*.jsonl",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-) -> None:
-    """Write a commented starter recipe."""
-    from curate.cli.starter import starter
-    from curate.errors import RecipeError
-
-    if path.exists() and not force:
-        raise RecipeError(f"{path} exists. Choose another name, or --force to overwrite it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(starter(path.stem, str(path), data), encoding="utf-8")
-    typer.echo(f"wrote {path}\nnext: curate validate {path}, then curate run {path} --sample 1000")
 
 
 def validate(recipe: RecipeArgument, set_: SetOption = None, plugin: PluginOption = None) -> None:

@@ -52,7 +52,7 @@ def axis(bins: Bins, *bounds: float | None) -> Axis:
     """Lay out bins [low, high, count, ...]; every bound lies inside."""
     total = sum(sum(b[2:]) for b in bins)
     limits = [b for b in bounds if b is not None]
-    lowest = min([bins[0][0], *limits]) if bins else 0.0
+    lowest = min([bins[0][0] if bins else 0.0, *limits])
     seen, top, low = 0.0, 1.0, 1.0
     for b in bins:
         if seen <= TAIL * total:

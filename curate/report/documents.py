@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +27,16 @@ class Place(NamedTuple):
 def find(files: Iterable[Path], ids: Iterable[str], column: str = "id") -> list[Place]:
     """Every row whose `column` is one of `ids`, in order of files and rows."""
     wanted = pa.array(sorted(set(ids)), pa.string())
-    found = []
-    for file in files if len(wanted) else ():
+
+    def rows_of(file: Path) -> list[Place]:
         values = read_column(file, column)
         rows = np.flatnonzero(pc.is_in(values, value_set=wanted).to_numpy(zero_copy_only=False))
-        found += [Place(file, int(row), values[int(row)].as_py()) for row in rows]
-    return found
+        return [Place(file, int(row), values[int(row)].as_py()) for row in rows]
+
+    if not len(wanted):
+        return []
+    with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1))) as pool:  # Arrow lets go of the interpreter while it reads
+        return [place for places in pool.map(rows_of, files) for place in places]
 
 
 def read_column(file: Path, column: str) -> pa.ChunkedArray:

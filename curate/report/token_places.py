@@ -50,8 +50,8 @@ class Tokens:
     seen: list[Seen]
 
 
-def tokens_of(run: RunFolder, name: str, file: str, row: int, batch: int | None) -> Tokens | None:
-    """Where row `row` of a token shard lies; None for files of another kind."""
+def tokens_of(run: RunFolder, name: str, file: str, row: int) -> tuple[Tokens, Document] | None:
+    """Where row `row` of a token shard lies, without the windows that show it; None for files of another kind."""
     path = run.root / file
     if path.suffix != ".arrow":
         return None
@@ -66,10 +66,17 @@ def tokens_of(run: RunFolder, name: str, file: str, row: int, batch: int | None)
     start = shard.starts[at] + int(offsets[inside])
     tokens = Tokens(file, start, int(offsets[inside + 1] - offsets[inside]), [])
     document = Document(name, path.name, row, str(shard.stream(at).batch.column("id")[inside].as_py()), start, tokens.count)
-    for mix, entry in run.mixes.items():
-        if entry["kind"] == "mix" and any(s.get("dataset", s["name"]) == name for s in entry["info"].get("sources", ())):
-            tokens.seen.append(_seen(run, mix, document, batch))
-    return tokens
+    return tokens, document
+
+
+def windows_of(run: RunFolder, document: Document, batch: int | None) -> list[Seen]:
+    """Windows of every mix that hold tokens of a document. Loads the kernels of the training order: about a second."""
+    mixes = [
+        mix
+        for mix, entry in run.mixes.items()
+        if entry["kind"] == "mix" and any(s.get("dataset", s["name"]) == document.dataset for s in entry["info"].get("sources", ()))
+    ]
+    return [_seen(run, mix, document, batch) for mix in mixes]
 
 
 def _seen(run: RunFolder, mix: str, document: Document, batch: int | None) -> Seen:

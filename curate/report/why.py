@@ -14,7 +14,7 @@ from typing import Any, Literal
 from curate.errors import RecipeError
 from curate.report.documents import Place, containing, find, rows_at
 from curate.report.run_folder import RunFolder
-from curate.report.token_places import Tokens, tokens_of
+from curate.report.token_places import Document, Tokens, tokens_of, windows_of
 from curate.report.words import limits, number, visible
 
 By = Literal["id", "url", "text"]
@@ -52,17 +52,20 @@ class Journey:
     text: str | None = None  # None: not kept
     path: list[StepFate] = field(default_factory=list)
     tokens: Tokens | None = None
+    token_row: Document | None = None
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self)
+        found = asdict(self)
+        del found["token_row"]
+        return found
 
 
-def why(run: RunFolder, what: str, by: By | None = None, batch: int | None = None) -> list[Journey]:
+def why(run: RunFolder, what: str, by: By | None = None) -> list[Journey]:
     """Every document that `what` names, in every dataset. RecipeError where there is none.
 
     by: None tries the id, then a URL, where it looks like one, then a piece of text
-    batch: windows of a training step, for a trainer of your own
+    Training windows are left to `add_windows`: everything else is there in a fraction of a second.
     """
     kept, gone = _named(run, {what}) if by in (None, "id") else ({}, {})
     if not kept and not gone and by != "id":
@@ -76,8 +79,15 @@ def why(run: RunFolder, what: str, by: By | None = None, batch: int | None = Non
     order = list(run.datasets)
     for journey in found:
         journey.path = list(_path(run, journey))
-        journey.tokens = tokens_of(run, journey.dataset, journey.file, journey.row, batch) if journey.fate == "kept" else None
+        lies = tokens_of(run, journey.dataset, journey.file, journey.row) if journey.fate == "kept" else None
+        journey.tokens, journey.token_row = lies or (None, None)
     return sorted(found, key=lambda j: (j.id, order.index(j.dataset)))
+
+
+def add_windows(run: RunFolder, journey: Journey, batch: int | None = None) -> None:
+    """Add the training windows that show the document. batch: windows of a step, for a trainer of your own."""
+    if journey.tokens is not None and journey.token_row is not None:
+        journey.tokens.seen = windows_of(run, journey.token_row, batch)
 
 
 def _named(run: RunFolder, ids: set[str]) -> tuple[dict[str, list[Place]], dict[str, list[Place]]]:

@@ -20,7 +20,7 @@ from curate.report.diff import compare
 from curate.report.page import write_report
 from curate.report.push import prepare, push
 from curate.report.run_folder import RunFolder, open_run
-from curate.report.why import why
+from curate.report.why import add_windows, why
 from tests.curate.report.hub_stand_in import hub
 from tests.curate.report.run_case import SCRIPT, run_case, write_case
 
@@ -222,7 +222,8 @@ def test_push_sends_data_and_card_and_nothing_removed(run: RunFolder) -> None:
 def test_why_follows_a_document_to_its_windows(run: RunFolder) -> None:
     from curate.loader import open_mix
 
-    web, tokens = why(run, "d7", batch=4)
+    web, tokens = why(run, "d7")
+    add_windows(run, tokens, batch=4)
     assert (web.dataset, web.fate, {s.fate for s in web.path}) == ("web", "kept", {"passed"})
     assert tokens.tokens is not None
     seen = tokens.tokens.seen[0]
