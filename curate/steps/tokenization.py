@@ -73,7 +73,7 @@ class Tokenize(Step):
         from curate.tokens.encoder import Encoder
 
         folder = ctx.model(self.tokenizer)
-        file = os.path.join(folder, FILE) if folder is not None else _as_file(self.tokenizer) or _from_hub(self.tokenizer)
+        file = os.path.join(folder, FILE) if folder is not None else tokenizer_file(self.tokenizer)
         vocabulary = load_vocabulary(file, self.split)
         bos = vocabulary.token_id("bos", self.bos_token) if self.bos else None
         eos = vocabulary.token_id("eos", self.eos_token) if self.eos else None
@@ -120,6 +120,11 @@ def documents(
         text[offsets[1:] - 1] = False
     values[text] = ids
     return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)), pa.array(np.diff(offsets).astype(np.int32))
+
+
+def tokenizer_file(name: str) -> str:
+    """The file of a tokenizer given as a path, a folder, or a name on the Hugging Face hub. Raises RecipeError where there is none."""
+    return _as_file(name) or _from_hub(name)
 
 
 def _as_file(name: str) -> str | None:

@@ -29,6 +29,7 @@ class Encoder:
     """Encodes columns of text with one tokenizer. Never emits a special token, but for the unknown one."""
 
     def __init__(self, vocabulary: Vocabulary, engine: str = "auto", check_one_in: int = CHECK_ONE_IN) -> None:
+        self.size = vocabulary.size
         self._forbidden = np.zeros(vocabulary.size, bool)
         self._forbidden[[number for token, number in vocabulary.special.items() if token != vocabulary.unknown]] = True
         self._check_one_in = check_one_in

@@ -62,15 +62,15 @@ def batches_of(inputs: Iterable[Input]) -> Iterator[pa.RecordBatch]:
 
 
 def list_inputs(inputs: Sequence[str], text: str) -> list[Input]:
-    """The pieces of files, globs and folders. A row's source is what its dataset says, or the name of the input."""
+    """The pieces of files, globs and folders. A row's source is what its dataset says, or the name of its file."""
     return [
-        Input(reader, split, source_name(given))
+        Input(reader, split, source_name(split.path))
         for given in inputs for reader in [reader_for(given, text)] for split in reader.splits(os.getcwd())
     ]  # fmt: skip
 
 
 def source_name(given: str) -> str:
-    """The name of an input: of the file without its endings, of the folder of a dataset."""
+    """The name of a file without its endings."""
     return os.path.basename(os.path.abspath(given)).partition(".")[0]
 
 
