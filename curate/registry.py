@@ -62,6 +62,8 @@ READERS = {
     "wet": "curate.io.archives:WetReader",
     "arc": "curate.io.archives:ArcReader",
     "hf": "curate.io.hub:HfReader",
+    "code": "curate.io.source_trees:CodeReader",
+    "markdown": "curate.io.markdown:MarkdownReader",
     "installed_docs": "curate.io.installed_docs:InstalledDocsReader",
 }
 

@@ -60,12 +60,18 @@ def archive(folder: Path, texts: list[str]) -> None:
     (folder / "a.arc").write_bytes(b"".join(arc_record(t, f"http://example.org/{i}") for i, t in enumerate(texts)))
 
 
+def markdown(folder: Path, texts: list[str]) -> None:
+    for number, each in enumerate(texts):
+        (folder / f"{number}.md").write_text(f"---\nk: {number}\n---\n" + each, newline="")
+
+
 MAKE: dict[str, Callable[[Path, list[str]], None]] = {
     "jsonl": jsonl, "parquet": parquet, "arrow": arrow, "csv": delimited, "text": text,
 }  # fmt: skip
+MAKE["markdown"] = markdown
 ARCHIVES = ("warc", "wet", "arc") if importlib.util.find_spec("fastwarc") and importlib.util.find_spec("resiliparse") else ()
 MAKE |= dict.fromkeys(ARCHIVES, archive)
-OWN = ("jsonl", "parquet", "arrow", "csv", "text", "warc", "wet", "arc", "hf", "installed_docs")
+OWN = ("jsonl", "parquet", "arrow", "csv", "text", "warc", "wet", "arc", "hf", "code", "markdown", "installed_docs")
 
 
 def documents(reader: Reader, base: Path, split_bytes: int = 1 << 28) -> list[dict[str, Any]]:
@@ -110,7 +116,7 @@ def test_documents(name: str, tmp_path: Path) -> None:
 def test_few_rows(name: str, texts: list[str], tmp_path: Path) -> None:
     MAKE[name](tmp_path, texts)
     reader = registry.load("readers", name)(paths=(".",))
-    if name == "text" and not texts:
+    if name in ("text", "markdown") and not texts:
         with pytest.raises(DataError, match="nothing to read"):
             reader.splits(str(tmp_path))
         return
