@@ -133,9 +133,9 @@ class BatchBackend:
     def _hand_over(self, desk: Desk, sampling: Sampling, asked: list[Question], flying: dict[str, list[int]], state: Path) -> None:
         if not asked:
             return
-        lines = []
+        lines, given = [], sampling.given()
         for question in asked:
-            path, body = request_body(question, self._model.name, sampling, self._model.extra, self._model.send_seed)
+            path, body = request_body(question, self._model.name, given, self._model.extra, self._model.send_seed)
             lines.append(Line(_name(desk, question.number), path, body))
         try:
             batch = self._api.submit(lines)

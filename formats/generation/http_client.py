@@ -24,8 +24,20 @@ class Response(NamedTuple):
     """A whole answer."""
 
     status: int
-    headers: dict[bytes, bytes]  # names in lower case
+    head: bytes  # status line and headers
     body: bytes
+
+    def header(self, name: bytes) -> bytes:
+        """Value of a header (its name in lower case), b'' where it is missing."""
+        return _header(self.head, self.head.lower(), name)
+
+
+def _header(head: bytes, lower: bytes, name: bytes) -> bytes:
+    at = lower.find(b"\r\n" + name + b":")
+    if at < 0:
+        return b""
+    start = at + len(name) + 3
+    return head[start : head.index(b"\r\n", start)].strip()
 
 
 class Trouble(Exception):
@@ -120,13 +132,11 @@ class Connection:
             if isinstance(error, asyncio.IncompleteReadError) and error.partial:
                 raise
             raise _Stale from error
-        lines = first.split(b"\r\n")
-        status = int(lines[0].split(b" ", 2)[1])
-        headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:] if line)}
-        content, ended = await _body(reader, headers)
-        if ended or headers.get(b"connection", b"").lower() == b"close":
+        status, lower = int(first[:64].split(b" ", 2)[1][:3]), first.lower()
+        content, ended = await _body(reader, first, lower)
+        if ended or _header(first, lower, b"connection").lower() == b"close":
             self.close()
-        return Response(status, headers, content)
+        return Response(status, first, content)
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._reader is None or self._writer is None:
@@ -147,9 +157,10 @@ class _Stale(Exception):
     """The server had closed the connection before the request."""
 
 
-async def _body(reader: asyncio.StreamReader, headers: dict[bytes, bytes]) -> tuple[bytes, bool]:
+async def _body(reader: asyncio.StreamReader, head: bytes, lower: bytes) -> tuple[bytes, bool]:
     """(the body, whether the connection ended with it)."""
-    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
+    length = _header(head, lower, b"content-length")
+    if not length and _header(head, lower, b"transfer-encoding").lower() == b"chunked":
         parts: list[bytes] = []
         while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
             parts.append(await reader.readexactly(_bounded(size)))
@@ -157,8 +168,8 @@ async def _body(reader: asyncio.StreamReader, headers: dict[bytes, bytes]) -> tu
         while await reader.readuntil(b"\r\n") != b"\r\n":
             pass
         return b"".join(parts), False
-    if b"content-length" in headers:
-        return await reader.readexactly(_bounded(int(headers[b"content-length"]))), False
+    if length:
+        return await reader.readexactly(_bounded(int(length))), False
     return await reader.read(MAX_BODY), True
 
 

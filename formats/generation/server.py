@@ -84,7 +84,7 @@ def read_reply(body: bytes) -> Answer:
 
 
 def request_body(
-    question: Question, model: str, sampling: Sampling, more: dict[str, Any], seeds: bool = True
+    question: Question, model: str, given: dict[str, object], more: dict[str, Any], seeds: bool = True
 ) -> tuple[str, dict[str, Any]]:
     """(path below the base URL, body) of one question."""
     prompt = question.prompt
@@ -97,7 +97,7 @@ def request_body(
     else:
         path = "/completions"
         body["prompt"] = prompt.text
-    body |= sampling.given()
+    body |= given
     if seeds:
         body["seed"] = question.seed
     return path, body | more
@@ -124,7 +124,7 @@ class _Asking:
     """One run of the event loop."""
 
     def __init__(self, model: ServerModel, key: bytes, desk: Desk, sampling: Sampling) -> None:
-        self._model, self._desk, self._sampling = model, desk, sampling
+        self._model, self._desk, self._sampling, self._given = model, desk, sampling, sampling.given()
         self._head = (
             b"Content-Type: application/json\r\nAccept: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: curate\r\n" + key
         )
@@ -175,7 +175,7 @@ class _Asking:
 
     async def _one(self, connection: Connection, question: Question) -> None:
         """Answer one question, or fail it."""
-        path, content = request_body(question, self._model.name, self._sampling, self._model.extra, self._model.send_seed)
+        path, content = request_body(question, self._model.name, self._given, self._model.extra, self._model.send_seed)
         body = encode(content)
         spending = self._desk.spending
         failures = busy = 0
@@ -251,7 +251,7 @@ class _Asking:
 
 def _retry_after(response: Response) -> float | None:
     """Seconds that the server asks to wait; None where it does not say."""
-    given = response.headers.get(b"retry-after", b"").decode("latin-1")
+    given = response.header(b"retry-after").decode("latin-1")
     if not given:
         return None
     try:

@@ -80,7 +80,7 @@ def test_failures_stop_the_run_and_keep_the_rest(tmp_path: Path) -> None:
     rows = [user("a"), user("empty"), user("b")]
     with pytest.raises(DataError, match=r"failed \(1 plugin: ValueError: nothing to say\)"):
         run(Generate(model=model), rows, tmp_path)
-    made, reasons, _ = run(Generate(model=model, max_failed=0.5), rows, tmp_path)
+    _, reasons, _ = run(Generate(model=model, max_failed=0.5), rows, tmp_path)
     assert reasons == [None, "generate.no_answer", None]
     assert sorted(calls) == ["a", "b", "empty", "empty"]
     _, reasons, _ = run(Generate(model=model, ask=False), [*rows, user("new")], tmp_path)
@@ -90,9 +90,10 @@ def test_failures_stop_the_run_and_keep_the_rest(tmp_path: Path) -> None:
 
 def test_langchain_like_objects(tmp_path: Path) -> None:
     class Said:
-        content = "from a chain"
-        usage_metadata = {"input_tokens": 1, "output_tokens": 2}
-        response_metadata = {"finish_reason": "stop"}
+        def __init__(self) -> None:
+            self.content = "from a chain"
+            self.usage_metadata = {"input_tokens": 1, "output_tokens": 2}
+            self.response_metadata = {"finish_reason": "stop"}
 
     class Runnable:
         def invoke(self, messages: Any) -> Said:
@@ -112,14 +113,14 @@ def test_settings_are_checked() -> None:
         run(Generate(model="nowhere"), [user("q")])
 
 
-PLUGIN = '''
+PLUGIN = """
 from formats.generation.plugin import answers
 
 
 @answers("shout")
 def shout(messages, seed, **sampling):
     return messages[-1]["content"].upper()
-'''
+"""
 
 
 def test_a_recipe(tmp_path: Path) -> None:

@@ -87,6 +87,6 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", full)
-            with pytest.raises(StoreError, match="No space left on device. Answers so far are kept"):
+            with pytest.raises(StoreError, match=r"No space left on device\. Answers so far are kept"):
                 journal.add(1, Answer("b", "stop"))
         assert journal.get(0) == Answer("a", "stop") and journal.get(1) is None

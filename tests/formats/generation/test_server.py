@@ -110,7 +110,7 @@ def test_rates(start: Start, tmp_path: Path) -> None:
     url, stub = start(latency=0.0)
     began = time.monotonic()
     ask(prompts(30), backend(url, requests_per_minute=1200), SAMPLING, tmp_path)
-    assert 30 / 1200 * 60 - 1.2 <= time.monotonic() - began  # 20 a second, with a burst of one second
+    assert time.monotonic() - began >= 30 / 1200 * 60 - 1.2  # 20 a second, with a burst of one second
     assert stub.stats["largest_flying"] <= 30
 
 
@@ -145,7 +145,7 @@ def refuse(status: int, words_: str) -> Stub:
 
 def test_a_wrong_key_stops_at_once(start: Start, tmp_path: Path) -> None:
     url, stub = start(refuse(401, "no such key"))
-    with pytest.raises(RunError, match="answered 401 for the model 'stub': 'no such key'.*key_env"):
+    with pytest.raises(RunError, match=r"answered 401 for the model 'stub': 'no such key'.*key_env"):
         ask(prompts(200), backend(url, concurrency=4), SAMPLING, tmp_path)
     assert stub.stats["requests"] <= 8
 
@@ -160,7 +160,7 @@ def test_refused_prompts_fail_and_are_bounded(start: Start, tmp_path: Path) -> N
 
 def test_patience_ends(start: Start, tmp_path: Path) -> None:
     url, _ = start(refuse(503, "loading"))
-    with pytest.raises(RunError, match="has given no answer for .* lately http_503: 'loading'"):
+    with pytest.raises(RunError, match=r"has given no answer for .* lately http_503: 'loading'"):
         ask(prompts(3), backend(url, patience_s=0.2), SAMPLING, tmp_path)
     with pytest.raises(RunError, match="has given no answer"):
         ask(prompts(3), backend("http://127.0.0.1:9/v1", patience_s=0.1), SAMPLING, tmp_path)
@@ -193,9 +193,11 @@ def test_reasoning_and_calls_are_kept() -> None:
     assert (answer.reasoning, answer.calls, answer.model) == ("hm", [call], "m-1")
 
 
-@pytest.mark.parametrize("body", ["", "{}", '{"choices": []}', '{"choices": [{"message": {"content": "a"}}]}', '{"choices": [{"finish_reason": null}]}'])
+@pytest.mark.parametrize(
+    "body", ["", "{}", '{"choices": []}', '{"choices": [{"message": {"content": "a"}}]}', '{"choices": [{"finish_reason": null}]}']
+)
 def test_what_is_no_reply(body: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         read_reply(body.encode())
 
 
