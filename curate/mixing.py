@@ -183,6 +183,8 @@ class MixNode(Node):
         split = self.split.get(source["dataset"])
         if split is None:
             return Fraction(1)
+        if source["ledger"]["in_windows"] < split.min_tokens:
+            return Fraction(0)
         if split.weights is not None:
             return Fraction(str(split.weights[source["name"].partition("/")[2]]))
         return powered(source["ledger"]["in_windows"], split.temperature or 1.0)
