@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import annotated_types as at
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from curate.errors import CurateError
@@ -92,6 +92,8 @@ def _explain(cls: type[BaseModel], given: Item, where: str, error: Any) -> tuple
             # A missing key, or the name pydantic gives to one member of a union.
             if kind == "missing" and part == loc[-1]:
                 return mark, f"{path}.{part}", f"{path} needs {str(part)!r}: {inner.text()}{_described(inner)}."
+            allowed = allowed.tagged(part)
+            owner = allowed.model() or owner
             continue
         allowed = inner
     if kind == "extra_forbidden":
@@ -166,6 +168,10 @@ class Field:
             inner = [Field(a, self.metadata, self.description) for a in get_args(self.annotation)]
             return [member for field in inner for member in field.members()]
         return [self]
+
+    def tagged(self, tag: str | int) -> Field:
+        """The member of a union that has this tag, or the field itself."""
+        return next((m for m in self.members() if any(isinstance(x, Tag) and x.tag == tag for x in m.metadata)), self)
 
     def model(self) -> type[BaseModel] | None:
         """The settings class this is, if it is one."""
@@ -250,7 +256,7 @@ def _one(field: Field) -> str:
         choices = [shown(a) for a in get_args(annotation)]
         return " or ".join(choices) if len(choices) < 3 else f"one of {', '.join(choices)}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return f"a mapping with the keys {', '.join(keys(annotation))}"
+        return getattr(annotation, "in_words", None) or f"a mapping with the keys {', '.join(keys(annotation))}"
     arguments = [a for a in get_args(annotation) if a is not Ellipsis]
     if _is_mapping(origin or annotation):
         return "a mapping" + (f" of names to {Field(arguments[1], ()).text()}" if len(arguments) == 2 else "")

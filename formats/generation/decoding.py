@@ -196,7 +196,7 @@ class Decoder:
         if self._min_p is not None:
             weights = weights.masked_fill(weights < self._min_p * weights.amax(-1, keepdim=True), 0.0)
         if self._top_p is not None and self._top_p < 1:
-            ordered, order = weights.sort(-1, descending=True, stable=True)
+            ordered, order = weights.sort(stable=True, dim=-1, descending=True)
             before = ordered.cumsum(-1) - ordered
             ordered = ordered.masked_fill(before >= self._top_p * ordered.sum(-1, keepdim=True), 0.0)
             weights = torch.zeros_like(weights).scatter_(-1, order, ordered)

@@ -98,9 +98,9 @@ class TransformersBackend:
         """Answer batch by batch. See Backend."""
         from formats.generation.decoding import Decoder
 
-        decoder = Decoder(self._folder, self._model, sampling)
         questions = desk.journal.questions
         prompts = [self._tokens.of(prompt_of_bytes(desk.bodies(row))) for row in range(len(questions.digests))]
+        decoder = Decoder(self._folder, self._model, sampling)
         lengths = np.array([len(p) for p in prompts], np.int64)
         for batch in self.batches(lengths, questions.digests, questions.samples, decoder.room(0)):
             missing = [int(q) for q in batch if desk.journal.places[q] < 0]

@@ -116,10 +116,10 @@ class ModelStep(CorpusStep):
         warnings = []
         missing = figures.get("questions", 0) - figures.get("answers", 0)
         if missing:
-            warnings.append(f"{self.name}: {missing:,} of {figures['questions']:,} answers are missing")
+            warnings.append(f"{missing:,} of {figures['questions']:,} answers are missing")
         cut = figures.get("finish.length", 0)
         if cut > 0.1 * max(1, figures.get("answers", 0)):
-            warnings.append(f"{self.name}: {cut:,} of {figures['answers']:,} answers were cut off at max_tokens")
+            warnings.append(f"{cut:,} of {figures['answers']:,} answers were cut off at max_tokens")
         return found | ({"warnings": warnings} if warnings else {})
 
     def questions_per_row(self) -> int:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from curate.errors import RecipeError
 from curate.fingerprint import file_digest
@@ -28,11 +28,14 @@ _SECRETS = ("authorization", "api_key", "api-key", "apikey", "token", "secret", 
 
 
 class _Model(BaseModel):
+    in_words: ClassVar[str]  # for messages
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class ServerModel(_Model):
     """A model behind a server with OpenAI's API."""
+
+    in_words: ClassVar[str] = "{server: URL, name: ...}"
 
     server: str = Field(min_length=8, max_length=2000, description="base URL, up to and with /v1")
     name: str = Field(min_length=1, max_length=500, description="what the server calls the model")
@@ -76,6 +79,8 @@ class ServerModel(_Model):
 class BatchModel(ServerModel):
     """A model behind a provider's batch API: slower and cheaper, asked in files."""
 
+    in_words: ClassVar[str] = "{batch: API, server: URL, name: ...}"
+
     batch: str = Field(default="openai", min_length=1, description="which API: openai, or a name that an installed package registers")
     size: int = Field(default=10_000, ge=1, le=100_000, description="questions of one batch")
     poll_s: float = Field(default=30, gt=0, le=3600, description="how often to ask whether a batch is done")
@@ -83,6 +88,8 @@ class BatchModel(ServerModel):
 
 class LocalModel(_Model):
     """A checkpoint folder, run in this process."""
+
+    in_words: ClassVar[str] = "{folder: ...}"
 
     folder: str = Field(
         min_length=1, description="a model of the recipe, or a folder that transformers loads", json_schema_extra={"path": "optional"}
@@ -104,6 +111,8 @@ class LocalModel(_Model):
 class PluginModel(_Model):
     """A Python function of a file given with --plugin, marked with `formats.generation.plugin.answers`."""
 
+    in_words: ClassVar[str] = "{plugin: NAME}"
+
     plugin: str = Field(min_length=1, description="its name")
     concurrency: int = Field(default=8, ge=1, le=1024, description="calls at a time, each in a thread; 1: one after the other")
     retries: int = Field(default=2, ge=0, le=100, description="how often a call that raised is tried again")
@@ -112,10 +121,28 @@ class PluginModel(_Model):
 class RecordedModel(_Model):
     """Answers that were recorded: JSON lines of {prompt, answers}."""
 
+    in_words: ClassVar[str] = "{recorded: FILE}"
+
     recorded: str = Field(min_length=1, description="the file", json_schema_extra={"path": True})
 
 
-ModelSettings = str | ServerModel | BatchModel | LocalModel | PluginModel | RecordedModel
+def _tag(given: Any) -> str | None:
+    """Which of the settings a value means: by its telling key, so that mistakes are told of that one alone."""
+    if isinstance(given, str):
+        return "(text)"
+    keys = given if isinstance(given, dict) else type(given).model_fields if isinstance(given, _Model) else ()
+    return next((f"({key})" for key in ("batch", "server", "folder", "plugin", "recorded") if key in keys), None)  # no key has such a name
+
+
+ModelSettings = Annotated[
+    Annotated[str, Tag("(text)")]
+    | Annotated[ServerModel, Tag("(server)")]
+    | Annotated[BatchModel, Tag("(batch)")]
+    | Annotated[LocalModel, Tag("(folder)")]
+    | Annotated[PluginModel, Tag("(plugin)")]
+    | Annotated[RecordedModel, Tag("(recorded)")],
+    Discriminator(_tag),
+]
 
 
 def local(model: ModelSettings) -> LocalModel | None:

@@ -113,7 +113,7 @@ def test_stops_lengths_and_context(folder: Path, tmp_path: Path) -> None:
     for answer in answers:
         assert answer is not None and answer.text is not None
         assert "e" not in answer.text and "7" not in answer.text
-        assert answer.finish == ("length" if answer.tokens_out == 8 and len(answer.text) == 8 else "stop")
+        assert answer.tokens_out == 8 if answer.finish == "length" else 1 <= answer.tokens_out <= 8
     assert {a.finish for a in answers if a} == {"length", "stop"}
     with pytest.raises(DataError, match="1 too_long"):
         ask([Prompt(text="1" * 48)], model, sampling, tmp_path)
