@@ -11,13 +11,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 
 from curate.errors import RecipeError, StepError
 from curate.tokens import encoder as module
 from curate.tokens.encoder import Encoder
 from curate.tokens.libraries import Fast
 from curate.tokens.probe import probe_texts
+from curate.tokens.tiktoken_file import CL100K
 from curate.tokens.vocabulary import load_vocabulary, plain_config
 from tests.curate.tokens.small import EOS, HOSTILE, KINDS, TEXTS, byte_bpe, byte_fallback
 
@@ -82,6 +83,44 @@ def test_engines(tmp_path: Path) -> None:
     }
     vocabulary = load_vocabulary(str(tmp_path / "byte_bpe.json"))
     assert Encoder(vocabulary, "tokenizers").library == "tokenizers"
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "refused"),
+    [
+        ("prefix", "gigatoken", ""),
+        ("nfc", "gigatoken", ""),
+        ("added", "gigatoken", ""),
+        ("cl100k", "gigatoken", ""),
+        ("no_split", "tokenizers", "other ids for"),  # loaded by gigatoken, and wrong: the probe sees it
+        ("single_word", "tokenizers", "other ids for"),
+        ("lower", "tokenizers", "Unsupported normalizer"),
+        ("digits", "tokenizers", "Unsupported pre_tokenizer"),
+    ],
+)
+def test_what_the_fast_encoder_gets_wrong_is_refused(name: str, library: str, refused: str, tmp_path: Path) -> None:
+    made = Tokenizer.from_file(str(byte_bpe(tmp_path / "tokenizer.json")))
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    split = {
+        "prefix": pre_tokenizers.ByteLevel(add_prefix_space=True),
+        "no_split": byte_level,
+        "cl100k": pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(CL100K), "isolated"), byte_level]),
+        "digits": pre_tokenizers.Sequence([pre_tokenizers.Digits(True), byte_level]),
+    }
+    made.pre_tokenizer = split.get(name, made.pre_tokenizer)
+    if name in ("nfc", "lower"):
+        made.normalizer = normalizers.NFC() if name == "nfc" else normalizers.Lowercase()
+    if name in ("added", "single_word"):
+        made.add_tokens(
+            [AddedToken("lazy", single_word=name == "single_word"), AddedToken("jumps", lstrip=True), AddedToken("over", rstrip=True)]
+        )
+    made.save(str(tmp_path / "tokenizer.json"))
+    encoder = Encoder(load_vocabulary(str(tmp_path / "tokenizer.json")))
+    assert encoder.library == library
+    assert encoder.refused.startswith(refused)
+    texts = [*TEXTS, "lazylazy xlazy lazy. over  over jumps  jumps 12 \u00e9 e\u0301 \n "]
+    made.encode_special_tokens = True
+    assert encode(encoder, texts) == [e.ids for e in made.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 @given(st.lists(st.text(max_size=60), max_size=8), st.booleans())
