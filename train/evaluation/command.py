@@ -1,0 +1,94 @@
+"""`curate eval MODEL... --tasks FILE...`: what models can do, and how sure a difference between them is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from train.evaluation.evaluate import TaskResult
+    from train.evaluation.tasks import Task
+
+
+def eval_(
+    models: Annotated[
+        list[str], typer.Argument(help="Model folders, RUN/NAME, or hub names. With several the others are compared to the first.")
+    ],
+    tasks: Annotated[list[str], typer.Option("--tasks", "-t", help="Files of items, or YAML files of tasks; may be given several times.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for results. Default: evaluation/ in the model's folder.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Send questions that are answered in words through the chat template.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16.")] = "auto",
+    batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=64, help="Tokens in one batch.")] = 16_384,
+    max_length: Annotated[int | None, typer.Option("--max-length", min=2, help="Longest sequence; default: the model's own.")] = None,
+    harness: Annotated[str, typer.Option("--harness", help="curate, or lm-eval to have lm-eval ask the same files.")] = "curate",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
+) -> None:
+    """Ask models the items of files, and print accuracy, bits per byte and what else the items allow."""
+    from curate.errors import RecipeError
+    from train.evaluation.evaluate import save
+    from train.evaluation.tasks import load_tasks
+    from train.evaluation.terminal import Bar, show
+
+    if harness not in ("curate", "lm-eval"):
+        raise RecipeError(f"--harness is {harness!r}; there are curate and lm-eval.")
+    if out is not None and len(models) > 1:
+        raise RecipeError("--out takes the results of one model. Without it each model's folder gets its own.")
+    loaded = load_tasks(tasks)
+    results: dict[str, Sequence[TaskResult]] = {}
+    written: dict[str, str] = {}
+    for name in models:
+        folder = _folder(name)
+        with Bar(name, quiet=as_json) as bar:
+            found = _ask(folder, loaded, chat, device, dtype, batch_tokens, max_length, harness, bar)
+        target = out or (Path(folder) / "evaluation" if Path(folder).is_dir() else Path("evaluation") / name.replace("/", "_"))
+        written[name] = str(save(found, target, {"model": name, "harness": harness}))
+        results[name] = found
+    if as_json:
+        figures = {name: {r.task: {"main": r.main, **r.figures} for r in found} for name, found in results.items()}
+        typer.echo(json.dumps({"models": figures, "written": written}, ensure_ascii=False))
+        return
+    show(results)
+    for path in written.values():
+        typer.echo(f"wrote {path}", err=True)
+
+
+def _ask(
+    folder: str, tasks: list[Task], chat: bool, device: str, dtype: str, batch_tokens: int, max_length: int | None, harness: str, bar: Any
+) -> list[TaskResult]:
+    """Load one model and ask it everything."""
+    import torch
+    from transformers import AutoTokenizer
+
+    from train.evaluation.answering import FolderAnswerer
+    from train.evaluation.evaluate import evaluate
+    from train.evaluation.harness import ask_lm_eval
+    from train.evaluation.scorer import Scorer
+    from train.models import load_model
+
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    kind = ("bfloat16" if place.startswith("cuda") else "float32") if dtype == "auto" else dtype
+    model = load_model(folder, getattr(torch, kind)).to(place).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder.removeprefix("hub:"), trust_remote_code=False)
+    if harness == "lm-eval":
+        return ask_lm_eval(model, tokenizer, tasks, max_length)
+    scorer = Scorer(model, tokenizer, batch_tokens, max_length)
+    writes = any(task.kind in ("answer", "code") for task in tasks)
+    answerer = FolderAnswerer(folder, chat, bar.tick, dtype=kind, device="cuda" if place.startswith("cuda") else "cpu") if writes else None
+    return evaluate(scorer, tasks, answerer, bar)
+
+
+def _folder(name: str) -> str:
+    """A model's folder: as given, below runs/, or a hub name."""
+    from curate.errors import RecipeError
+
+    for place in (Path(name).expanduser(), Path("runs") / name):
+        if (place / "config.json").is_file():
+            return str(place.resolve())
+    if name.startswith("hub:") or (name.count("/") == 1 and not Path(name).exists() and not Path("runs", name.split("/")[0]).exists()):
+        return name if name.startswith("hub:") else f"hub:{name}"
+    raise RecipeError(f"{name!r} is no model: no config.json in {name} or runs/{name}. Give a model folder, RUN/NAME, or hub:org/name.")

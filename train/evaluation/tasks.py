@@ -1,0 +1,199 @@
+"""A task: where its items are, how they are asked, what is counted.
+
+`--tasks` takes files of rows (JSON lines, a JSON list, Parquet, Arrow; the kind is told by the fields, see items.py) and YAML files:
+
+    tasks:
+      - arc_easy.jsonl.gz                        # as on the command line
+      - {name: mmlu, file: mmlu_test.jsonl.gz, shots: 5, shots_from: mmlu_dev.jsonl.gz}
+      - {name: gsm8k, file: gsm8k_test.jsonl.gz, metric: math, max_tokens: 256, stop: ["\\n\\n"]}
+      - {name: wiki, file: "held_out/*.jsonl.zst", limit: 500}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curate.errors import DataError, RecipeError
+from curate.io.files import list_files
+from curate.io.reader import Split
+from formats.convert import SUFFIXES
+from formats.sources import Line, is_table, json_columns, rows_of, table_batches, table_rows
+from train.evaluation.items import Item, NotAnItem, item_of
+
+BETWEEN_SHOTS = "\n\n"
+
+
+class TaskSettings(BaseModel):
+    """An entry of a task file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str = Field(min_length=1, description="file or pattern of files with the items")
+    name: str | None = Field(default=None, min_length=1, description="name in tables; the file's without its suffixes")
+    kind: str | None = Field(
+        default=None,
+        pattern="^(text|choice|continuation|answer|code)$",
+        description="how it is asked, where the fields of rows leave a choice",
+    )
+    shots: int = Field(default=0, ge=0, le=1000, description="solved items before each question")
+    shots_from: str | None = Field(default=None, min_length=1, description="file with items for these; the other items of the task itself")
+    limit: int | None = Field(default=None, ge=1, description="only so many items, drawn by seed")
+    seed: int = Field(default=0, ge=0, description="of the drawing of items and shots")
+    metric: str | None = Field(default=None, min_length=1, description="of answers: exact, f1, math, choice, bleu, rouge, or any verifier")
+    pattern: str | None = Field(default=None, min_length=1, description="regular expression that finds the answer in what the model wrote")
+    samples: int = Field(default=1, ge=1, le=1000, description="answers to each question; above 1 pass@k is given as well")
+    temperature: float = Field(default=0.0, ge=0, le=10, description="of answers; 0: the likeliest token each time")
+    max_tokens: int = Field(default=256, ge=1, le=1 << 20, description="of an answer")
+    stop: tuple[str, ...] = Field(default=(), description="texts that end an answer")
+    stride: int | None = Field(default=None, ge=1, description="of texts: tokens that each window scores; half a window")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its items, ready to be asked."""
+
+    name: str
+    kind: str
+    items: tuple[Item, ...]
+    settings: TaskSettings
+    digest: str  # of the items and of what decides how they are asked
+    skipped: int = 0  # rows that could not be read or hold no item
+
+    @property
+    def closed(self) -> bool:
+        """All items have the same choices: a classification."""
+        return self.kind == "choice" and len({item.choices for item in self.items}) == 1 and not self.items[0].contexts
+
+
+def load_tasks(given: Sequence[str]) -> list[Task]:
+    """Tasks of files and YAML files. Raises RecipeError for wrong settings, DataError for files without items."""
+    tasks: list[Task] = []
+    for entry in given:
+        if Path(entry).suffix in (".yaml", ".yml"):
+            tasks += [load_task(settings, str(Path(entry).parent)) for settings in _from_yaml(Path(entry))]
+        else:
+            tasks.append(load_task(TaskSettings(file=entry), "."))
+    names = [task.name for task in tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"two tasks are called {name!r}. Give `name:` in a task file.")
+    return tasks
+
+
+def _from_yaml(path: Path) -> list[TaskSettings]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: not read: {error}") from error
+    entries = content.get("tasks") if isinstance(content, dict) else content
+    if not isinstance(entries, list) or not entries:
+        raise RecipeError(f"{path}: a list of tasks is expected, or `tasks:` with one.")
+    found: list[TaskSettings] = []
+    problems: list[str] = []
+    for number, entry in enumerate(entries, 1):
+        try:
+            found.append(TaskSettings(**({"file": entry} if isinstance(entry, str) else entry)))
+        except (ValidationError, TypeError) as error:
+            lines = (
+                [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+                if isinstance(error, ValidationError)
+                else [str(error)]
+            )
+            problems += [f"{path}: task {number}: {line}" for line in lines]
+    if problems:
+        raise RecipeError("\n".join(problems))
+    return found
+
+
+def load_task(settings: TaskSettings, folder: str) -> Task:
+    """Read the items of a task. folder: where relative paths start."""
+    items, skipped, why = read_items(settings.file, folder)
+    if settings.kind is not None:
+        items = [i for i in items if i.kind == settings.kind]
+    if not items:
+        raise DataError(f"{settings.file}: no item of a known form{f' of kind {settings.kind!r}' if settings.kind else ''}. {why}")
+    kinds = sorted({item.kind for item in items})
+    if len(kinds) > 1:
+        raise DataError(f"{settings.file}: items of several kinds ({', '.join(kinds)}). Say which with `kind:`, or split the file.")
+    items = _with_labels(items)
+    whole = items
+    if settings.limit is not None and settings.limit < len(items):
+        chosen = sorted(random.Random(f"{settings.seed}:limit").sample(range(len(items)), settings.limit))
+        items = [items[i] for i in chosen]
+    if settings.shots:
+        examples = _with_labels(read_items(settings.shots_from, folder)[0]) if settings.shots_from else whole
+        items = [_with_shots(item, examples, settings) for item in items]
+    name = settings.name or _stem(settings.file)
+    asked = settings.model_dump(exclude={"file", "name", "shots_from"})
+    digest = hashlib.sha256(repr((sorted(asked.items()), [_key(i) for i in items])).encode()).hexdigest()
+    return Task(name, kinds[0], tuple(items), settings, digest, skipped)
+
+
+def read_items(file: str, folder: str) -> tuple[list[Item], int, str]:
+    """(items in order, rows that are none, why the first of these is none). Raises DataError where there is no such file."""
+    found: list[Item] = []
+    skipped, why = 0, "It is empty."
+    for source in list_files((file,), folder, SUFFIXES, "tasks"):
+        for row in _rows(source):
+            try:
+                if not isinstance(row, Line):
+                    raise NotAnItem(str(row.error))
+                item = item_of(row.value)
+            except NotAnItem as error:
+                why = f"The first row that is none: {error}" if not skipped else why
+                skipped += 1
+                continue
+            found.append(item if item.domain else replace(item, domain=_stem(source.path)))
+    return found, skipped, why
+
+
+def _rows(source: Any) -> Any:
+    if is_table(source.uri):
+        for batch in table_batches(source.uri):
+            yield from table_rows(batch, 0, json_columns(batch.schema), source.path)
+        return
+    yield from rows_of(Split(source.uri, source.path, source.size, source.fingerprint))
+
+
+def _with_labels(items: list[Item]) -> list[Item]:
+    """Classification rows with the labels of the file as choices."""
+    bare = [i for i in items if i.kind == "choice" and not i.choices]
+    if not bare:
+        return items
+    labels = tuple(sorted({i.answers[0] for i in bare}))
+    return [
+        replace(i, prompt=f"{i.prompt}\nLabel:", choices=labels, gold=(labels.index(i.answers[0]),), answers=()) if not i.choices else i
+        for i in items
+    ]
+
+
+def _with_shots(item: Item, examples: Sequence[Item], settings: TaskSettings) -> Item:
+    """The item behind solved ones: drawn by the seed and the item itself, so that they do not depend on the other items asked."""
+    others = [e for e in examples if _key(e) != _key(item)]
+    if len(others) < settings.shots:
+        raise DataError(f"{settings.file}: {settings.shots} shots are wanted, there are {len(others)} other items.")
+    drawn = random.Random(f"{settings.seed}:{_key(item)}").sample(others, settings.shots)
+    before = BETWEEN_SHOTS.join(e.shown() for e in drawn) + BETWEEN_SHOTS
+    if item.contexts:
+        return replace(item, contexts=tuple(before + c for c in item.contexts))
+    return replace(item, prompt=before + item.prompt)
+
+
+def _key(item: Item) -> str:
+    return repr((item.kind, item.prompt, item.choices, item.gold, item.contexts, item.answers))
+
+
+def _stem(file: str) -> str:
+    name = Path(file).name
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return Path(file).stem
