@@ -28,6 +28,11 @@ class DatasetResult:
     def __repr__(self) -> str:
         return f"<dataset {self.name}: {self.figures['rows_out']:,} rows at {self.folder}>"
 
+    def _repr_html_(self) -> str:
+        from curate.report.notebook import dataset_html
+
+        return dataset_html(self.name, self.folder, self.figures)
+
 
 class Result:
     """What a run made. `result["web"].table()`; `result.manifest` has every figure."""
@@ -41,6 +46,14 @@ class Result:
 
     def __getitem__(self, name: str) -> DatasetResult:
         return self.datasets[name]
+
+    def __repr__(self) -> str:
+        return f"<run of {self.manifest['recipe']}: {', '.join([*self.datasets, *self.models])} at {self.out}>"
+
+    def _repr_html_(self) -> str:
+        from curate.report.notebook import result_html
+
+        return result_html(self.manifest, self.out, self.seconds)
 
     def summary(self) -> dict[str, Any]:
         """The object that `curate run --json` prints."""

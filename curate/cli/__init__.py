@@ -13,6 +13,10 @@ def main() -> None:
     try:
         build_app(sys.argv[1:])()
     except CurateError as error:
+        if {"--verbose", "-v"} & set(sys.argv[1:]):
+            import traceback
+
+            _say("".join(traceback.format_exception(error)).rstrip())
         _say(f"curate: {error}" if "\n" not in str(error) else str(error))
         sys.exit(error.exit_code)
     except BrokenPipeError:

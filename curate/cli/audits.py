@@ -35,6 +35,8 @@ def pii(
     console = Console(stderr=as_json)
     with console.status("planting canaries and running the step"):
         found = audit(run, documents, canaries, hits, seed)
+    recall = [{name: asdict(r) | {"missed": []} for name, r in one.recall.items()} for one in found]
+    _keep(run, "pii", [asdict(one) | {"hits": {}, "recall": mine} for one, mine in zip(found, recall, strict=True)])
     if as_json:
         typer.echo(json.dumps([asdict(a) for a in found], ensure_ascii=False))
         return
@@ -60,6 +62,7 @@ def dedup(
     console = Console(stderr=as_json)
     with console.status("planting copies and running the step"):
         found = audit(run, documents, seed, clusters if html is not None or as_json else 0)
+    _keep(run, "dedup", [record(one) | {"clusters": []} for one in found])
     if html is not None:
         html.write_text(html_page(run.absolute().name, found), encoding="utf-8")
     if as_json:
@@ -101,6 +104,15 @@ def contamination(
             table.add_row(name, *(f"{n:,}" for n in figures), f"{about['rate']:.2%}", f"{about['documents_hit']:,}")
         console.print(table)
     console.print(f"{len(evidence):,} matches in contamination.jsonl" + (f", shown in {html}" if html is not None else ""))
+
+
+def _keep(run: Path, name: str, found: list[dict[str, Any]]) -> None:
+    """Leave the figures in the run, where its card finds them: RUN/audits/NAME.json, without texts of documents."""
+    from curate.store import write_atomic
+
+    folder = run / "audits"
+    folder.mkdir(exist_ok=True)
+    write_atomic(folder / f"{name}.json", json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
 def _print(console: Any, one: Any) -> None:

@@ -9,33 +9,47 @@ from typing import Annotated
 import typer
 
 
-def status(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def status(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Show how far a run is: stages, tasks done, who holds the folder, quarantine."""
     from curate.errors import RecipeError
 
     if not (run / ".stages").is_dir():
         raise RecipeError(f"{run} is not a run folder: it has no .stages. Runs lie in runs/<recipe name> unless --out said otherwise.")
-    typer.echo(f"{run}: {holder(run)}")
+    state = holder(run)
     manifest_path = run / "manifest.json"
     named: dict[str, str] = {}
     if manifest_path.exists():
         manifest = json.loads(manifest_path.read_bytes())
         named = {f"{label}-{entry['key'][:12]}": label for label, entry in manifest["stages"].items()}
-    for folder in sorted((run / ".stages").iterdir()):
-        if (folder / "job.json").exists():
-            typer.echo("  " + stage_line(folder, folder.name in named))
+    stages = [folder for folder in sorted((run / ".stages").iterdir()) if (folder / "job.json").exists()]
+    if as_json:
+        record = {folder.name: stage_figures(folder) | {"in_manifest": folder.name in named} for folder in stages}
+        typer.echo(json.dumps({"run": str(run), "state": state, "stages": record}, ensure_ascii=False))
+        return
+    typer.echo(f"{run}: {state}")
+    for folder in stages:
+        typer.echo("  " + stage_line(folder, folder.name in named))
 
 
 def stage_line(folder: Path, in_manifest: bool) -> str:
     """'web.1-3fa9c1d20b7e  12 of 16 tasks, 3 rows quarantined'"""
+    done, total, unread = stage_figures(folder).values()
+    text = f"{folder.name}  {done}{'' if total is None else f' of {total}'} tasks"
+    text += f", {unread:,} rows quarantined" if unread else ""
+    return text + ("" if in_manifest else "  (not in the manifest: unfinished or from an earlier recipe; `curate gc` removes it)")
+
+
+def stage_figures(folder: Path) -> dict[str, int | None]:
+    """Tasks done, tasks in all (None where it is not known yet), rows quarantined."""
     job = json.loads((folder / "job.json").read_bytes())
     source = job.get("source", {})
     total = len(source["tasks"]) if "tasks" in source else job["tasks"] if isinstance(job.get("tasks"), int) else None
     receipts = sorted((folder / "receipts").glob("*.json"))
-    text = f"{folder.name}  {len(receipts)}{'' if total is None else f' of {total}'} tasks"
     unread = sum(sum(json.loads(r.read_bytes()).get("ledger", {}).get("quarantined", {}).values()) for r in receipts)
-    text += f", {unread:,} rows quarantined" if unread else ""
-    return text + ("" if in_manifest else "  (not in the manifest: unfinished or from an earlier recipe; `curate gc` removes it)")
+    return {"tasks_done": len(receipts), "tasks": total, "quarantined": unread}
 
 
 def holder(run: Path) -> str:

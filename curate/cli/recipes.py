@@ -10,12 +10,21 @@ import typer
 from curate.cli.running import OnlyOption, OutOption, PluginOption, RecipeArgument, SetOption
 
 
-def validate(recipe: RecipeArgument, set_: SetOption = None, plugin: PluginOption = None) -> None:
+def validate(
+    recipe: RecipeArgument,
+    set_: SetOption = None,
+    plugin: PluginOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: name and nodes.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but mistakes.")] = False,
+) -> None:
     """Check a recipe: every mistake at once, nothing is run or written."""
     from curate.recipe import load_recipe
 
     loaded = load_recipe(str(recipe), set_ or (), plugin or ())
-    typer.echo(f"{recipe}: {len(loaded.nodes)} nodes, no mistakes: {', '.join(loaded.nodes)}")
+    if as_json:
+        typer.echo(json.dumps({"recipe": loaded.name, "nodes": list(loaded.nodes)}))
+    elif not quiet:
+        typer.echo(f"{recipe}: {len(loaded.nodes)} nodes, no mistakes: {', '.join(loaded.nodes)}")
 
 
 def plan(
@@ -41,8 +50,15 @@ def plan(
         Console().print(plan_view(record))
 
 
+def _step_names(start: str) -> list[str]:
+    """Steps that begin so, for the shell."""
+    from curate import registry
+
+    return [name for name in registry.names("steps") if name.startswith(start)]
+
+
 def steps(
-    name: Annotated[str | None, typer.Argument(help="A step, for all about it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A step, for all about it.", autocompletion=_step_names)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List all steps, or show one: parameters, defaults, bounds, columns, source."""

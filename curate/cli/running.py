@@ -30,6 +30,7 @@ def run(
     plugin: PluginOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on one line, last on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Where the time went, by stage; errors with their traceback.")] = False,
 ) -> None:
     """Run a recipe. What is finished is reused; after an interruption the same command goes on."""
     from rich.console import Console
@@ -37,7 +38,7 @@ def run(
     from curate import api
     from curate.cli.display import make_display
     from curate.errors import Interrupted
-    from curate.report.funnel import print_summary
+    from curate.report.funnel import print_summary, print_times
 
     try:
         with make_display(quiet) as display:
@@ -48,14 +49,23 @@ def run(
     if not quiet:
         console = Console(stderr=as_json)
         print_summary(console, result.manifest, str(result.out), result.seconds, result.tasks["run"], result.tasks["reused"])
+        if verbose:
+            print_times(console, result.manifest)
     if as_json:
         typer.echo(json.dumps(result.summary(), ensure_ascii=False))
 
 
-def gc(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def gc(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+) -> None:
     """Remove stages and old versions of datasets that the run's manifest does not name."""
     from curate.report.funnel import size
     from curate.runner import collect_garbage
 
     removed, freed = collect_garbage(run)
-    typer.echo(f"removed {removed} folders, {size(freed)}")
+    if as_json:
+        typer.echo(json.dumps({"folders": removed, "bytes": freed}))
+    elif not quiet:
+        typer.echo(f"removed {removed} folders, {size(freed)}")

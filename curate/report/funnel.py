@@ -106,3 +106,12 @@ def render(manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int
 def print_summary(console: Console, manifest: Mapping[str, Any], out: str, seconds: float, tasks_run: int, tasks_reused: int) -> None:
     """Print the summary."""
     console.print(render(manifest, out, seconds, tasks_run, tasks_reused), soft_wrap=False)
+
+
+def print_times(console: Console, manifest: Mapping[str, Any]) -> None:
+    """Print the core seconds of every stage, the costliest parts first."""
+    for label, spent in manifest["seconds"].items():
+        parts = sorted(((what, s) for what, s in spent.items() if what != "task" and s >= 0.005), key=lambda item: -item[1])
+        console.print(
+            Text.assemble((f"{label}  {spent.get('task', 0.0):.2f} s  ", "bold"), (", ".join(f"{w} {s:.2f}" for w, s in parts), "dim"))
+        )

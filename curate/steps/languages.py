@@ -170,7 +170,7 @@ class Language(Step):
         names = codes.to_pylist()
         kept, lowest = self._rules(names)
         bound = lowest if self._has_bound else lowest * 0 - 1
-        one_bound = self.keep is not None and isinstance(self.min_score, (int, float))  # not one for each language
+        one_bound = self.min_score if self.keep is not None and isinstance(self.min_score, (int, float)) else None
 
         def run(batch: pa.RecordBatch) -> Outcome:
             found, more = self._find(identifier, codes, batch.column("text"), lowest)
@@ -184,7 +184,9 @@ class Language(Step):
                 return Outcome(with_columns(batch, {"language_keep": keep, "language_reason": reason}))
             if not self._decides:
                 return Outcome(batch)
-            measured = [Measured("language.low_score", np.where(listed, found.score, np.nan), self.min_score, None)] if one_bound else []
+            measured = (
+                [Measured("language.low_score", np.where(listed, found.score, np.nan), one_bound, None)] if one_bound is not None else []
+            )
             return Outcome(batch, Verdict(keep, reason, pa.array(found.score, mask=good), measured=measured))
 
         return run
