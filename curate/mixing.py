@@ -117,6 +117,10 @@ class MixNode(Node):
         description="a mix that was trained on before: a node of the recipe, or its folder; what it used is not used again before its time",
     )  # fmt: skip
     continues_at: int | None = Field(default=None, ge=0, le=1 << 48, description="windows of that mix that were trained on")
+    fit: bool = Field(
+        default=False, description="where a dataset is too small, shorten all stages alike until it is enough, as a run with --sample does"
+    )
+    seed: int | None = Field(default=None, ge=0, lt=1 << 63, description="of the order; the recipe's where it is not set")
     batch_windows: int | None = Field(default=None, ge=1, le=1 << 24, description="windows in a training step, for `curate trace --step`")
 
     @model_validator(mode="after")
@@ -137,6 +141,9 @@ class MixNode(Node):
     def documents(self) -> tuple[str, ...]:
         """Token datasets of all stages."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.weights))
+
+    def for_sample(self) -> MixNode:
+        return self.model_copy(update={"fit": True})
 
     def inputs(self) -> tuple[str, ...]:
         before = (self.continues,) if self.continues is not None and not os.path.isabs(self.continues) else ()
@@ -183,7 +190,7 @@ class MixNode(Node):
         split = self.split.get(source["dataset"])
         if split is None:
             return Fraction(1)
-        if source["ledger"]["in_windows"] < split.min_tokens:
+        if source["ledger"]["in_windows"] < split.min_tokens and not self.fit:
             return Fraction(0)
         if split.weights is not None:
             return Fraction(str(split.weights[source["name"].partition("/")[2]]))
@@ -208,7 +215,7 @@ class MixNode(Node):
         if not segments:
             return ["no figures yet: the datasets are empty"]
         supplies = self.supplies(sources, planned_counts(segments))
-        if known:
+        if known and not self.fit:
             refuse_short(supplies, self.seq_len)
         windows = sum(s.windows for s in segments)
         return [*feasibility(supplies, self.seq_len, known), f"{windows:,} windows of {self.seq_len} tokens in {len(self.stages)} stages"]
@@ -230,7 +237,7 @@ class MixNode(Node):
         from curate.mix_artefact import finish
 
         earlier = self._earlier(inputs)
-        seed = earlier["seed"] if earlier else ctx.seed
+        seed = earlier["seed"] if earlier else ctx.seed if self.seed is None else self.seed
         datasets: list[dict[str, Any]] = []
         sources: list[dict[str, Any]] = []
         unused: dict[str, int] = {}  # tokens of values that a split does not name
