@@ -5,7 +5,9 @@
 1. `curate run` with 2,000 prompts x 8 samples on a server that answers one request in eight wrongly (429, 500, timeout, truncated, malformed, slow).
    The whole process group is killed (SIGKILL) five times at random. Checked: every (prompt, sample) has its answer once; the pool equals that of a
    run with the prompts in another order; requests sent again (beyond the failures that the server caused) <= requests in flight at the kills.
-2. Requests a second and CPU of the client with 64 at a time, against the server's own maximum (64 / latency).
+2. Requests a second and CPU of the client with 64 at a time, against the server's own maximum: what 64 bare sockets get that send the same bytes and
+   look at nothing, in the same run, with their CPU.
+3. With torch: answers a second of the decoding loop in this process against `model.generate`, a tiny model, one thread, CPU time, alternating.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -142,14 +145,14 @@ def cost(folder: Path, latency: float, seconds: float = 12.0) -> dict[str, float
             cpu, wall = time.process_time(), time.perf_counter()
             ask_missing(journal, bodies.__getitem__, backend, sampling, "0", Limits(), lambda share, text: None)
             cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-        most = baseline(url, latency)
+        most, bare = baseline(url, latency)
     done = count * samples
     return {"latency_s": latency, "answers": done, "rate": round(done / wall, 1), "server_maximum": round(most, 1), "busy": round(done / wall / most, 4),
-            "of_64_over_latency": round(done / wall * latency / 64, 4), "core": round(cpu / wall, 4), "us_per_answer": round(cpu / done * 1e6, 1)}  # fmt: skip
+            "of_64_over_latency": round(done / wall * latency / 64, 4), "core": round(cpu / wall, 4), "core_of_bare_sockets": round(bare, 4), "us_per_answer": round(cpu / done * 1e6, 1)}  # fmt: skip
 
 
-def baseline(url: str, latency: float) -> float:
-    """The server's own maximum: 64 bare connections that send the same bytes again and again and look at nothing."""
+def baseline(url: str, latency: float) -> tuple[float, float]:
+    """(the server's own maximum, cores it takes): 64 bare connections that send the same bytes again and again and look at nothing."""
     body = json.dumps({"model": "stub", "messages": [{"role": "user", "content": "why is the sky blue? " * 40}], "seed": 1}).encode()
     request = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     host, port = url.split("/")[2].split(":")
@@ -165,12 +168,63 @@ def baseline(url: str, latency: float) -> float:
             done += 1
         writer.close()
 
-    async def main() -> float:
-        started = time.perf_counter()
+    async def main() -> tuple[float, float]:
+        started, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(one(started + 6) for _ in range(64)))
-        return done / (time.perf_counter() - started)
+        wall = time.perf_counter() - started
+        return done / wall, (time.process_time() - cpu) / wall
 
     return asyncio.run(main())
+
+
+def local(folder: Path, count: int = 400, samples: int = 8, tokens: int = 16) -> dict[str, Any]:
+    """Answers a CPU second of our loop and of `generate` in batches of 512; the model has random weights and never ends by itself."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from formats.generation.asking import ask
+    from formats.generation.backend import Sampling
+    from formats.generation.local import TransformersBackend
+    from formats.generation.models import LocalModel
+    from formats.generation.prompts import Prompt
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    vocabulary = {"<pad>": 0, "<eos>": 1, **{c: n + 2 for n, c in enumerate("0123456789+-=,;")}}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Split("", "isolated"), decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>").save_pretrained(folder / "tiny")
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=17, hidden_size=96, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64,
+            eos_token_id=None, bos_token_id=None, pad_token_id=0,
+        )
+    )  # fmt: skip
+    model.save_pretrained(folder / "tiny")
+    dice = random.Random(1)
+    prompts = [Prompt(text=f"{dice.randint(10, 999)}+{dice.randint(10, 999)}=") for _ in range(count)]
+    backend = TransformersBackend(LocalModel(folder=str(folder / "tiny"), device="cpu"), str(folder / "tiny"), [])
+    ours: list[float] = []
+    theirs: list[float] = []
+    for turn in range(3):
+        cpu = time.process_time()
+        found = ask(prompts, backend, Sampling(temperature=1.0, max_tokens=tokens), folder / f"local-{turn}", samples=samples)
+        ours.append(time.process_time() - cpu)
+        assert all(len(answers) == samples for answers in found)
+        cpu = time.process_time()
+        ids = [[vocabulary[c] for c in p.text or ""] for p in prompts for _ in range(samples)]
+        for start in range(0, len(ids), 512):
+            some = ids[start : start + 512]
+            width = max(map(len, some))
+            batch = torch.tensor([[0] * (width - len(row)) + row for row in some])
+            made = model.generate(batch, attention_mask=(batch != 0).long(), max_new_tokens=tokens, do_sample=True, top_k=0)
+            [tokenizer.decode(row[width:].tolist()) for row in made]
+        theirs.append(time.process_time() - cpu)
+    rate = count * samples / min(ours)
+    return {"answers": count * samples, "tokens": tokens, "per_cpu_second": round(rate), "generate": round(count * samples / min(theirs)),
+            "ratio": round(min(theirs) / min(ours), 2), "torch": torch.__version__}  # fmt: skip
 
 
 def main() -> None:
@@ -179,19 +233,23 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=2000)
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--only", choices=["kill", "cost"])
+    parser.add_argument("--only", choices=["kill", "cost", "local"])
     given = parser.parse_args()
     result: dict[str, Any] = {"python": sys.version.split()[0]}
     with tempfile.TemporaryDirectory() as scratch:
-        if given.only != "cost":
+        if given.only in (None, "kill"):
             result["killed"] = killed(Path(scratch), given.prompts, given.samples, given.kills)
             print(json.dumps(result["killed"]))
-        if given.only != "kill":
+        if given.only in (None, "cost"):
             result["cost"] = [cost(Path(scratch), latency) for latency in (0.1, 0.2, 0.5)]
             for entry in result["cost"]:
                 print(json.dumps(entry))
+        if given.only == "local" or (given.only is None and importlib.util.find_spec("torch") is not None):
+            result["local"] = local(Path(scratch))
+            print(json.dumps(result["local"]))
     if given.save:
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        earlier = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+        RESULT.write_text(json.dumps({**earlier, **result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

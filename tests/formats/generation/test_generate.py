@@ -145,7 +145,7 @@ def test_a_recipe(tmp_path: Path) -> None:
     assert "recorded: answers.jsonl" in (tmp_path / "out" / "recipe.lock.yaml").read_text()
     records = [r for b in first["pool"].table().to_batches() for r in from_batch(b)]
     assert {tuple(c.finish_reason for c in r.candidates) for r in records} == {("stop", "length")}
-    recipe.write_text(recipe.read_text() + "      - sample: {fraction: 0.5}\n")
+    recipe.write_text(recipe.read_text() + "      - chat_shape: {min_turns: 1, min_prompt_words: 1}\n")
     again = curate.run(recipe, out=tmp_path / "out", workers=1)
     assert again.tasks == {"run": 1, "reused": 3}  # prompts are not asked again
     recipe.write_text(form.replace("MODEL", "{plugin: shout}"))
