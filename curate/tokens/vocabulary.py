@@ -122,7 +122,7 @@ def _from_sentencepiece(file: Path, content: bytes) -> Vocabulary:
 def plain_config(vocabulary: Vocabulary) -> dict[str, Any]:
     """The tokenizer's configuration without any way from text to a special token; all ids stay.
 
-    Truncation, padding and post-processing go too: they would cut or pad documents, and BOS and EOS are ours to add.
+    Truncation, padding, post-processing and dropout go too: they would cut or pad documents, and BOS and EOS are ours to add.
     """
     # Holds a NUL, spaces and the digest: no normaliser or split leaves such a piece, and no text has it by chance.
     names = {token: f" \0 {vocabulary.sha256} {number} \0 " for token, number in vocabulary.special.items()}
@@ -132,6 +132,8 @@ def plain_config(vocabulary: Vocabulary) -> dict[str, Any]:
         for t in config.get("added_tokens") or []
     ]
     model = config["model"] = dict(config["model"])
+    if model.get("dropout") is not None:
+        model["dropout"] = None  # merges left out at random are for training a model's robustness; shards are the same every time
     if isinstance(model["vocab"], dict):
         model["vocab"] = {names.get(token, token): number for token, number in model["vocab"].items()}
     else:
