@@ -48,7 +48,7 @@ def make_job(stage: Stage, plan: Plan, done: dict[str, Done], limit: int | None 
         return _documents_job(stage, plan, done, limit)
     if stage.kind == "records":
         return _records_job(stage, plan, done)
-    return _node_job(stage, plan, done)
+    return _node_job(stage, plan, done, limit)
 
 
 def step_spec(step: Step) -> dict[str, Any]:
@@ -231,9 +231,11 @@ def _records_job(stage: Stage, plan: Plan, done: dict[str, Done]) -> Job:
     return Job(stage, key, content, (size // tasks,) * tasks)
 
 
-def _node_job(stage: Stage, plan: Plan, done: dict[str, Done]) -> Job:
+def _node_job(stage: Stage, plan: Plan, done: dict[str, Done], limit: int | None) -> Job:
     node = plan.recipe.nodes[stage.node]
     assert isinstance(node, SpecialNode)
+    if limit is not None:
+        node = replace(node, node=node.node.for_sample())
     settings = node.node.model_dump(mode="json")
     inputs = {name: node_input(plan, name, done) for name in node.node.inputs()}
     names = {a.uri: f"{PurePath(a.uri).name}#{file_digest(a.uri)}" for a in node.node.assets()}

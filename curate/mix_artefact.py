@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from curate.mixing import MixNode
 
 
+FITTINGS = 30
+
+
 def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None, out: Path, progress: Progress) -> None:
     """Add to `mix` (with datasets and sources) all that follows from the settings. Raises RecipeError where a source is too small."""
     settle_held_out(mix, out)
     for source in mix["sources"]:
         source["used_before"] = 0
-    mix["continues"] = continue_from(mix, earlier, node.continues_at or 0) if earlier is not None else None
+    mix["continues"] = continue_from(mix, earlier, node.continues_at or 0, node.fit) if earlier is not None else None
+    node = fitted(node, mix["sources"]) if node.fit else node
     schedule = node.schedule(mix["sources"])
     counts = planned_counts([segment for stage in schedule for segment in stage])
     supplies = node.supplies(mix["sources"], counts)
@@ -53,6 +57,19 @@ def finish(mix: dict[str, Any], node: MixNode, earlier: Mapping[str, Any] | None
     mix["certificate"] = certificate
 
 
+def fitted(node: MixNode, sources: list[dict[str, Any]]) -> MixNode:
+    """The mix with its stages shortened alike until every source has enough, where that can be."""
+    for _ in range(FITTINGS):
+        supplies = node.supplies(sources, planned_counts([s for stage in node.schedule(sources) for s in stage]))
+        share = min((s.limit / s.needed for s in supplies if s.needed), default=1.0)
+        if share >= 1:
+            break
+        tokens = [max(node.seq_len, int(stage.tokens * share * 0.98)) for stage in node.stages]
+        stages = [stage.model_copy(update={"tokens": count}) for stage, count in zip(node.stages, tokens, strict=True)]
+        node = node.model_copy(update={"stages": stages})
+    return node
+
+
 def _weights(shares: Sequence[Fraction], mix: Mapping[str, Any]) -> dict[str, float]:
     """Shares of the trained tokens by source; those at its end, for a stage that anneals."""
     return {source["name"]: round(float(share), 9) for source, share in zip(mix["sources"], shares, strict=True) if share}
@@ -71,9 +88,11 @@ def settle_held_out(mix: dict[str, Any], out: Path) -> None:
             ledger["padded"] = source["windows"] * mix["seq_len"] - ledger["in_windows"]
 
 
-def continue_from(mix: dict[str, Any], earlier: Mapping[str, Any], window: int) -> dict[str, Any]:
+def continue_from(mix: dict[str, Any], earlier: Mapping[str, Any], window: int, fit: bool = False) -> dict[str, Any]:
     """Carry over how often sources were used in the first `window` windows of an earlier mix; return what mix.json says of it."""
     order = Order(dict(earlier))
+    if fit and window > len(order):  # the earlier mix was shortened
+        window = len(order) // 2
     if window > len(order):
         raise DataError(f"mix.continues_at must be at most {len(order)}, the windows of the mix that is continued, got {window}.")
     for setting in ("seq_len", "packing", "tokenizer"):

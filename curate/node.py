@@ -59,6 +59,10 @@ class Node(BaseModel):
         """Of those, the datasets that it reads row by row: they must have the columns it needs."""
         return self.inputs()
 
+    def for_sample(self) -> Node:
+        """The node as a run over a sample has it: what needs all of the data must do with less."""
+        return self
+
     def assets(self) -> tuple[Asset, ...]:
         """Files whose content decides the result."""
         return ()

@@ -9,13 +9,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from curate.cli.estimates import estimates
 from curate.node import NodeInput
-from curate.plan import make_plan
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.report.funnel import size
 from curate.runner import check_nodes, forecast
 
-BYTES_PER_TOKEN = 4.3  # English web text with a 32k vocabulary; only until real figures are there
 GUARDS = {"decontaminate": "decontamination", "pii": "removal of personal data"}
 
 
@@ -27,7 +26,8 @@ def plan_record(recipe: Recipe, out: Path, only: tuple[str, ...]) -> dict[str, A
     known = known_inputs(recipe, out)
     exact = {name for name, entry in known.items() if entry.digest}
     told = step_forecasts(recipe, out, known)
-    for name, entry in estimates(recipe, stages).items():
+    guessed, basis = estimates(recipe, stages, out)
+    for name, entry in guessed.items():
         known.setdefault(name, entry)
     nodes = [n for n in recipe.nodes.values() if isinstance(n, SpecialNode)]
     all_exact = all(i in exact for n in nodes for i in n.node.inputs())
@@ -44,6 +44,7 @@ def plan_record(recipe: Recipe, out: Path, only: tuple[str, ...]) -> dict[str, A
         "nodes": check_nodes(recipe, known, all_exact),
         "steps": {name: lines for name, lines in told.items() if name in made},
         "estimated": not all_exact,
+        "basis": basis,
         "without": {name: texts for name, texts in missing.items() if texts},
     }
 
@@ -62,19 +63,6 @@ def known_inputs(recipe: Recipe, out: Path) -> dict[str, NodeInput]:
         for name, entry in manifest[kind].items()
         if name in recipe.nodes
     }
-
-
-def estimates(recipe: Recipe, stages: list[dict[str, Any]]) -> dict[str, NodeInput]:
-    """Rough sizes of what is not there yet: input bytes carried along, tokens from bytes."""
-    plan = make_plan(recipe)
-    read = {s["node"]: s["bytes"] for s in reversed(stages) if s["bytes"]}
-    found: dict[str, NodeInput] = {}
-    for name in plan.final:
-        node = recipe.nodes[name]
-        upstream = node.upstream if isinstance(node, DatasetNode) else None
-        count = read.get(name) or (found[upstream].bytes if upstream in found else 0)
-        found[name] = NodeInput(name, "", (), "", 0, int(count / BYTES_PER_TOKEN), count)
-    return found
 
 
 def what_it_does(stage: dict[str, Any]) -> str:
@@ -101,7 +89,7 @@ def plan_view(record: dict[str, Any]) -> RenderableType:
         table.add_row(stage["label"], does, tasks, amount, Text(state, style=style))
     parts: list[RenderableType] = [table]
     for name, lines in record["nodes"].items():
-        about = "  (from estimates: bytes of input and 4.3 bytes a token)" if record["estimated"] else ""
+        about = f"  (from estimates: {record['basis']})" if record["estimated"] else ""
         parts += [Text(""), Text.assemble((name, "bold"), (about, "yellow")), Text("\n".join(lines))]
     for name, lines in record["steps"].items():
         parts += [Text(""), Text(name, style="bold"), Text("\n".join(lines))]

@@ -288,6 +288,18 @@ def test_a_mix_that_can_not_go_on(run: Run) -> None:
             mixed(run, f"no{len(message)}", **{"continues": str(first.folder), "continues_at": 1, **settings})
 
 
+def test_stages_are_shortened_to_fit(run: Run) -> None:
+    stages = [{"tokens": "10M", "weights": {"web": 0.9, "books": 0.1}}, {"tokens": "1M", "weights": ["web"]}]
+    with pytest.raises(RecipeError, match="not enough tokens"):
+        mixed(run, "long", stages=stages)
+    mix = mixed(run, "fitted", stages=stages, fit=True)
+    checked(mix)
+    web = mix.sources[0]
+    assert 0.9 * web["windows"] < web["used"] <= web["windows"]
+    assert mix.description["stages"][0]["windows"] == pytest.approx(10 * mix.description["stages"][1]["windows"], rel=0.1)
+    assert MixNode(seq_len=SEQ_LEN, stages=stages).for_sample().fit
+
+
 def test_rows_for_trainers(run: Run) -> None:
     mix = mixed(run, "packed", packing="best_fit")
     k = next(k for k in range(len(mix)) if mix.sizes([k])[0] < SEQ_LEN and len(mix.trace(k)) > 1)
