@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.io.files import File, is_local, open_file, ranges
+from curate.io.gzip_members import Member, Passage, member_table
 from curate.io.reader import BATCH_BYTES, Split, Unreadable
 from curate.io.streams import Broken, Frame, Source, compression, decompressed, fill, zstd_frames
 
@@ -39,9 +40,9 @@ class LineBlock(NamedTuple):
 
 
 def line_splits(file: File, split_bytes: int) -> list[Split]:
-    """Cut one file: plain ones anywhere, zstd ones between frames that declare their size, gzip not at all.
+    """Cut one file: plain ones anywhere, zstd ones between frames that declare their size, gzip ones of many members between them.
 
-    start and end are offsets in the decompressed content.
+    start and end are offsets in the decompressed content. Compressed files behind a URL are not cut.
     """
     whole = [Split(file.uri, file.path, file.size, file.fingerprint)]
     if file.size <= split_bytes // 8:
@@ -56,8 +57,10 @@ def line_splits(file: File, split_bytes: int) -> list[Split]:
             return [
                 Split(file.uri, file.path, (end if end > 0 else file.size) - start, file.fingerprint, start, end) for start, end in pieces
             ]
-        if kind != "zstd" or not is_local(file.uri):
+        if not is_local(file.uri):
             return whole
+        if kind == "gzip":
+            return _member_splits(file, member_table(handle) if file.size > split_bytes else None, split_bytes) or whole
         frames = zstd_frames(handle)
     cuts: list[Frame] = []
     for frame in frames or []:
@@ -72,11 +75,39 @@ def line_splits(file: File, split_bytes: int) -> list[Split]:
     ]
 
 
+def _member_splits(file: File, members: list[Member] | None, split_bytes: int) -> list[Split]:
+    """Runs of gzip members of at least split_bytes of the file each; [] where there is but one."""
+    cuts = [0]
+    for number, member in enumerate(members or []):
+        if members and member.start - members[cuts[-1]].start >= split_bytes and file.size - member.start >= split_bytes // 2:
+            cuts.append(number)
+    if members is None or len(cuts) < 2:
+        return []
+    made = []
+    for number, after in zip(cuts, [*cuts[1:], -1], strict=True):
+        first, last = members[number], members[after] if after > 0 else Member(file.size, -1)
+        door = next((m for m in reversed(members[:number]) if m.content_at < first.content_at), first)
+        leave = (last.start, last.content_at) if after > 0 else (-1, -1)
+        enter = (door.start, door.content_at)
+        made.append(Split(file.uri, file.path, last.start - first.start, file.fingerprint, first.content_at, last.content_at, enter, leave))
+    return made
+
+
+def _opened(file: BinaryIO, split: Split) -> Source:
+    """The content from one byte before the split on, to see whether a line starts with it."""
+    at = max(split.start - 1, 0)
+    if tuple(split.enter) == (0, 0) and tuple(split.leave) == (-1, -1):
+        return decompressed(file, at)
+    source = Passage(file, (split.enter[0], split.enter[1]), (split.leave[0], split.leave[1]))
+    fill(source, at - split.enter[1])
+    return source
+
+
 def read_lines(split: Split, max_bytes: int, block_bytes: int = BATCH_BYTES) -> Iterator[LineBlock]:
     """Yield the lines that start in [split.start, split.end). Longer ones than max_bytes are reported, not held."""
     with closing(open_file(split.uri, split.fingerprint)) as file:
         try:
-            source = decompressed(file, max(split.start - 1, 0))
+            source = _opened(file, split)
         except Broken as error:
             yield _only(Unreadable(split.path, split.start, str(error), b""))
             return

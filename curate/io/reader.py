@@ -33,6 +33,9 @@ class Split:
     fingerprint: str  # of the whole file: "size:mtime_ns", an ETag, a version
     start: int = 0
     end: int = -1
+    # Where decompression of a gzip file of many members may begin and must end: (byte of the file, byte of the content).
+    enter: tuple[int, int] = (0, 0)
+    leave: tuple[int, int] = (-1, -1)
 
 
 class Unreadable(NamedTuple):
@@ -44,16 +47,26 @@ class Unreadable(NamedTuple):
     content: bytes  # the first bytes of it, at most 4 KiB
 
 
-class Rows(NamedTuple):
-    """A batch of readable documents, and what was unreadable or passed over since the last one.
+class _Rows(NamedTuple):
+    batch: pa.RecordBatch
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class Rows(_Rows):
+    """A pair: a batch of readable documents, and what was unreadable since the last one. Beside it what was passed over.
 
     skipped: entries of the input that are no documents by the reader's settings (a request in a crawl archive, a vendored
     file of a source tree), by reason. They are counted in the manifest beside the ledger and are not rows of it.
     """
 
-    batch: pa.RecordBatch
-    unreadable: tuple[Unreadable, ...] = ()
     skipped: Mapping[str, int] = MappingProxyType({})
+
+    def __new__(cls, batch: pa.RecordBatch, unreadable: tuple[Unreadable, ...] = (), skipped: Mapping[str, int] | None = None) -> Self:
+        """skipped: counts by reason."""
+        made = super().__new__(cls, batch, unreadable)
+        if skipped:
+            made.skipped = skipped
+        return made
 
 
 class Reader(BaseModel):

@@ -77,7 +77,7 @@ OWN = ("jsonl", "parquet", "arrow", "csv", "text", "warc", "wet", "arc", "hf", "
 def documents(reader: Reader, base: Path, split_bytes: int = 1 << 28) -> list[dict[str, Any]]:
     rows = []
     for split in reader.splits(str(base), split_bytes):
-        for batch, unreadable, _ in reader.read(split, "data"):
+        for batch, unreadable in reader.read(split, "data"):
             assert batch.schema.equals(pa.schema([*DOCUMENT, *(pa.field(n, t) for n, t in reader.extra_columns().items())]))
             batch.validate(full=True)
             assert batch.column("id").null_count == batch.column("text").null_count == batch.column("meta").null_count == 0

@@ -79,7 +79,7 @@ def test_splits_of_real_files(real_data: Path, split_bytes: int) -> None:
     for name in ("aut__example.warc.gz", "aut__issue-493.warc", "dolma__sample-0000.warc.gz"):
         reader = WarcReader(paths=(str(real_data / "warc" / name),), mime=None, status=None)
         found = [
-            [row for s in reader.splits("/", size) for batch, _, _ in reader.read(s, "d") for row in batch.to_pylist()]
+            [row for s in reader.splits("/", size) for batch, _ in reader.read(s, "d") for row in batch.to_pylist()]
             for size in (1 << 28, split_bytes)
         ]
         assert found[0] == found[1] and found[0]

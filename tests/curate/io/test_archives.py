@@ -32,10 +32,10 @@ def read(path: Path, split_bytes: int = 1 << 28, kind: type[ArchiveReader] = War
     damage: list[Unreadable] = []
     skipped: Counter[str] = Counter()
     for split in reader.splits("/", split_bytes):
-        for batch, unreadable, passed in reader.read(split, "d"):
-            rows += batch.to_pylist()
-            damage += unreadable
-            skipped.update(passed)
+        for found in reader.read(split, "d"):
+            rows += found.batch.to_pylist()
+            damage += found.unreadable
+            skipped.update(found.skipped)
     return rows, damage, skipped
 
 

@@ -27,7 +27,7 @@ def documents(kind: str, path: str, split_bytes: int = 1 << 28, **settings: Any)
     rows: list[dict[str, Any]] = []
     splits = reader.splits("/", split_bytes)
     for split in splits:
-        for batch, unreadable, _ in reader.read(split, "d"):
+        for batch, unreadable in reader.read(split, "d"):
             assert not unreadable
             rows += batch.to_pylist()
     return len(splits), rows

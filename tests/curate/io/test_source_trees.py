@@ -25,10 +25,10 @@ def read(reader: Reader, base: Path, split_bytes: int = 1 << 28) -> tuple[list[d
     rows: list[dict[str, Any]] = []
     skipped: Counter[str] = Counter()
     for split in reader.splits(str(base), split_bytes):
-        for batch, unreadable, passed in reader.read(split, "d"):
-            assert not unreadable
-            rows += batch.to_pylist()
-            skipped.update(passed)
+        for found in reader.read(split, "d"):
+            assert not found.unreadable
+            rows += found.batch.to_pylist()
+            skipped.update(found.skipped)
     return rows, skipped
 
 
