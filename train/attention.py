@@ -16,6 +16,7 @@ A shape that stays the same from batch to batch (`cu_seq_lens` padded to a fixed
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -34,7 +35,6 @@ try:
     _VARLEN = frozenset(inspect.signature(varlen_attn).parameters)
 except ImportError:  # before 2.10
     _VARLEN = frozenset()
-_compiled_flex = torch.compile(plain_flex)  # nothing is compiled before the first call
 
 PACKED = {"varlen": "curate_varlen", "sdpa": "curate_sdpa", "flex": "curate_flex"}
 
@@ -80,7 +80,9 @@ def varlen_attention(
         raise DataError("curate_varlen has no dropout in attention. Set the model's attention_dropout to 0, or use attention: sdpa.")
     batch, heads, length, size = query.shape
     q, k, v = (x.transpose(1, 2).reshape(batch * length, -1, size) for x in (query, key, value))
-    if q.is_cuda:
+    if q.is_cuda and torch.is_autocast_enabled("cuda"):  # rotary positions of a float32 stream leave q and k in float32
+        q, k, v = (x.to(torch.get_autocast_dtype("cuda")) for x in (q, k, v))
+    if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):  # the kernel knows no other
         out = _kernel(q, k, v, cu_seq_lens_q, max_length_q or length, scaling)
     else:
         out = _one_by_one(module, q, k, v, cu_seq_lens_q, scaling)
@@ -151,9 +153,14 @@ def flex_attention(
     if document_mask is None:
         return _causal(module, query, key, value, scaling, dropout).transpose(1, 2), None
     grouped = query.shape[1] != key.shape[1]
-    attend = _compiled_flex if query.is_cuda and not torch.compiler.is_compiling() else plain_flex
+    attend = _compiled_flex() if query.is_cuda and not torch.compiler.is_compiling() else plain_flex
     out: Tensor = attend(query, key, value, block_mask=document_mask, scale=scaling, enable_gqa=grouped)
     return out.transpose(1, 2), None
+
+
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(plain_flex)  # here, because it imports the compiler
 
 
 def document_numbers(ends: Tensor, rows: int, length: int) -> Tensor:

@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no section after this time")
     args = parser.parse_args()
     preset, vocabulary = ("llama-tiny", 256) if args.tiny else (args.preset, 32_000)
-    steps, batch, micro = (5, 4, 2) if args.tiny else (15, 32, 8)
+    steps, batch, micro = (5, 4, 2) if args.tiny else (12, 64, 16)
     folder = Path(tempfile.mkdtemp())
     say("versions", versions())
     make_data(folder, vocabulary, 64 if args.tiny else 640, args.tiny)
@@ -237,14 +237,12 @@ def main() -> None:
     sections: list[tuple[str, Any]] = [
         ("sft_ours", lambda: ours(folder, "sft", batch, micro, steps)),
         ("sft_trl", lambda: theirs(folder, "sft", batch, micro, steps)),
-        ("dpo_ours", lambda: ours(folder, "dpo", batch, micro // 2, steps)),
-        ("dpo_trl", lambda: theirs(folder, "dpo", batch, micro // 2, steps)),
-        ("sft_trl_padding_free", lambda: theirs(folder, "sft", batch, micro, steps, padding_free=True)),
+        ("dpo_ours", lambda: ours(folder, "dpo", batch // 2, micro // 2, steps)),
+        ("dpo_trl", lambda: theirs(folder, "dpo", batch // 2, micro // 2, steps)),
         ("sft_ours_packed", lambda: ours(folder, "sft", **packed, packing=pack)),
-        ("sft_ours_padded", lambda: ours(folder, "sft", batch, micro, steps, padding=True)),
-        ("sft_trl_defaults", lambda: theirs(folder, "sft", batch, micro, steps, gradient_checkpointing=True)),
         ("sft_ours_again", lambda: ours(folder, "sft", batch, micro, steps)),
         ("sft_trl_again", lambda: theirs(folder, "sft", batch, micro, steps)),
+        ("sft_trl_padding_free", lambda: theirs(folder, "sft", batch, micro, steps, padding_free=True)),
     ]
     for name, section in sections:
         if time.monotonic() - STARTED > args.seconds:
