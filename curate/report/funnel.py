@@ -46,7 +46,8 @@ def funnel_table(name: str, entry: Mapping[str, Any]) -> Table:
     first = max(1, entry["rows_in"] or 1)
     for line in entry["funnel"]:
         text = size(line["bytes"]) if line["bytes"] else ""
-        words = ", ".join(filter(None, [drop_text(line["dropped"]), count_text(line.get("counts", {}))]))
+        passed = skip_text(entry.get("skipped", {})) if line is entry["funnel"][0] else ""
+        words = ", ".join(filter(None, [drop_text(line["dropped"]), count_text(line.get("counts", {})), passed]))
         table.add_row(line["step"], f"{line['rows']:,}", bar(line["rows"] / first), text, words)
     return table
 
@@ -60,6 +61,15 @@ def drop_text(dropped: Mapping[str, int]) -> str:
     if rest:
         words.append(f"{len(rest)} other reasons {sum(count for _, count in rest):,}")
     return ", ".join(words)
+
+
+def skip_text(skipped: Mapping[str, int]) -> str:
+    """'no documents: type request 261, mime image/gif 29': what the reader passed over, the commonest reasons."""
+    reasons = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    words = [f"{reason} {count:,}" for reason, count in reasons[:REASONS_SHOWN]]
+    if len(reasons) > REASONS_SHOWN:
+        words.append(f"others {sum(count for _, count in reasons[REASONS_SHOWN:]):,}")
+    return "no documents: " + ", ".join(words) if words else ""
 
 
 def count_text(counts: Mapping[str, Mapping[str, int]]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import curate as toolkit
+from curate.report.funnel import skip_text
 from tests.curate.engine_case import curate
 from tests.curate.io.archive_files import http, warc_record
 
@@ -72,3 +73,9 @@ def test_from_archive_to_text(crawl: Path) -> None:
     table = toolkit.read_dataset(crawl / "out1" / "web")
     assert table.column("text")[0].as_py().startswith("word0x0 word0x1 ")
     assert table.column("url")[0].as_py() == "http://e.org/a0" and table.column("extract_title")[3].as_py() == "Page 3"
+
+
+def test_the_funnel_says_what_was_passed_over() -> None:
+    skipped = {"type request": 80, "status 404": 2, "mime image/png": 3, "mime text/css": 1, "type warcinfo": 9, "x": 1}
+    assert skip_text(skipped) == "no documents: type request 80, type warcinfo 9, mime image/png 3, status 404 2, others 2"
+    assert skip_text({}) == ""
