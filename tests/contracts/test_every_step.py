@@ -52,7 +52,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     """Settings for the steps that need some."""
     folder = tmp_path_factory.mktemp("assets")
     items = folder / "items.jsonl"
-    items.write_text(json.dumps({"question": "plain words in a row, and then some more of them to make a sentence."}) + "\n")
+    words = "plain words in a row, and then some more of them to make a sentence."
+    items.write_text(json.dumps({"question": words, "instruction": words}) + "\n")
     tokenizer = folder / "tokenizer.json"
     save_tokenizer(tokenizer)
     return {
@@ -82,9 +83,24 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
             "max_count": 0,
             "max_score": 0.9,
         },
+        "score": {"verifier": {"length": {"min": 3}}},
+        "select_best": {"require": {"s": 1}, "top": None},
+        "select_pairs": {"by": "s"},
+        "pass_rate": {"by": "s"},
         "nsfw": {"words": ["plain", "in a row"], "max_share": 0.05},
+        "generate": {"model": echo(), "samples": 2},
+        "self_instruct": {"model": echo(), "seeds": str(items), "seed_shots": 1},
+        **{name: {"model": echo()} for name in ("evol_instruct", "evol_gain", "magpie", "seeded_prompts", "backtranslate")},
         "hf_classifier": {"model": str(hub_model(folder / "hf")), "label": "hq", "min_score": 0.5, "max_tokens": 32},
     }
+
+
+def echo() -> dict[str, str]:
+    """A model that says something of its own for every seed."""
+    from formats.generation.plugin import answers
+
+    answers("echo")(lambda messages, seed, **sampling: f"1. Tell number {seed} of {seed % 977} about {seed % 97}\n2. Ask it")
+    return {"plugin": "echo"}
 
 
 def hub_model(folder: Path) -> Path:
