@@ -25,16 +25,22 @@ if TYPE_CHECKING:
 NAME = "distributions.json"
 FORMAT = 1
 _SHIFT = 48  # bits below a bin's number
+_MINUS_ZERO, _EXPONENT, _MANTISSA = 0x8000, 0x7FF0, 0x000F  # NaN: all bits of the exponent, and some of the mantissa
 
 Bins = Counter[int]
 
 
 def count(numbers: npt.NDArray[Any]) -> dict[int, int]:
     """How many of n numbers lie in each bin, by bin; NaN lies in none, -0.0 is 0.0."""
-    values = numbers.astype(np.float64) + 0.0
-    values = values[~np.isnan(values)]
-    counts = np.bincount((values.view(np.uint64) >> np.uint64(_SHIFT)).astype(np.int64))
+    if not len(numbers):
+        return {}
+    tops = np.ascontiguousarray(numbers, "<f8").view("<u2")[3::4]
+    counts = np.bincount(tops)
+    if len(counts) > _MINUS_ZERO:
+        counts[0] += counts[_MINUS_ZERO]
+        counts[_MINUS_ZERO] = 0
     there = np.flatnonzero(counts)
+    there = there[(there & _EXPONENT != _EXPONENT) | (there & _MANTISSA == 0)]
     return dict(zip(there.tolist(), counts[there].tolist(), strict=True))
 
 
@@ -71,11 +77,12 @@ class Distributions:
     def measured(self, position: int, numbers: Sequence[Measured]) -> None:
         """Count the numbers behind a step's bounds, those that survive and those that don't."""
         for reason, values, at_least, at_most in numbers:
-            low, high = (-np.inf if at_least is None else at_least), (np.inf if at_most is None else at_most)
-            gone = (values < low) | (values > high)
+            below = values[values < at_least] if at_least is not None else values[:0]
+            above = values[values > at_most] if at_most is not None else values[:0]
+            gone = count(np.concatenate([below, above]))
             _, _, kept, dropped = self._bounds.setdefault((position, reason), (at_least, at_most, Counter(), Counter()))
-            kept.update(count(values[~gone]))
-            dropped.update(count(values[gone]))
+            kept.update({n: c - gone.get(n, 0) for n, c in count(values).items() if c > gone.get(n, 0)})
+            dropped.update(gone)
 
     def went_out(self, batch: pa.RecordBatch) -> None:
         """Count documents that are left after all steps."""

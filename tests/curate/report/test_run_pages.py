@@ -260,6 +260,31 @@ def test_why_by_url_by_text_and_by_nothing(run: RunFolder) -> None:
         why(run, "nobody")
 
 
+def test_results_render_in_notebooks(run: RunFolder) -> None:
+    from curate.api import DatasetResult
+    from curate.report.notebook import result_html
+
+    shown = DatasetResult("web", run.root / "web", run.datasets["web"])._repr_html_()
+    assert "gopher_quality" in shown and "too_short 21" in shown and "<td" in shown
+    assert DatasetResult("web_tokens", run.root / "web_tokens", run.datasets["web_tokens"])._repr_html_().count("<tr>") == 2 + 1 + 1 + 5
+    assert f"{run.datasets['web']['rows_out']:,}" in result_html(run.manifest, run.root, 1.0)
+
+
+def test_cards_in_the_repository_are_cards() -> None:
+    import yaml
+
+    from tests.curate.report.hub_stand_in import card_problem
+
+    folder = Path(__file__).resolve().parents[3] / "data_cards"
+    found = sorted(folder.glob("*.md"))
+    assert found
+    for path in found:
+        text = path.read_text(encoding="utf-8")
+        assert card_problem(text) == ""
+        assert "MISSING" not in text
+        assert yaml.safe_load(text.split("---\n")[1])["configs"]
+
+
 @pytest.fixture(scope="module")
 def other(run: RunFolder) -> RunFolder:
     recipe = write_case(run.root.parent)
