@@ -16,7 +16,7 @@ from formats.batches import candidate_column, from_batch
 from formats.generation import models
 from formats.generation.candidates import Merging, Provenance, add_candidates, candidates_of
 from formats.generation.journal import Journal
-from formats.generation.model_step import PROMPTS, ModelStep, figures_of_journal
+from formats.generation.model_step import PROMPTS, Bodies, ModelStep, figures_of_journal
 from formats.generation.prompts import prompt_of
 from formats.records import CANDIDATE
 from formats.steps.prompts import READS
@@ -84,7 +84,7 @@ class Generate(ModelStep):
     def _ask(self, records: pa.Table, ctx: Context) -> Iterator[pa.Table]:
         """Ask for what is missing, then give the answers, in blocks of rows."""
         base = f"{ctx.seed}" if self.round is None else f"{ctx.seed}:{self.round}"
-        bodies: list[bytes] = records.column("prompt").to_pylist()
+        bodies = Bodies(records)
         rows: list[int] = records.column(ROW).to_pylist()
         source = Provenance(models.called(self.model, ctx), self.sampling().given(), base, self.round)
         with closing(self.answered(bodies, self.samples, models.make_backend(self.model, ctx), base, ctx)) as journal:

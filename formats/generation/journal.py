@@ -27,6 +27,7 @@ from curate.errors import StoreError
 from formats.json_text import encode
 
 FSYNC_EVERY_S = 1.0
+_PIECE = 1 << 16  # questions that are listed at a time
 _FILE_BITS = 40  # of a place: file number above, byte offset below
 
 
@@ -142,7 +143,9 @@ class Journal:
 
     def missing(self) -> Iterator[int]:
         """Questions without an answer, samples of one prompt together: servers share the work on a prompt."""
-        yield from np.flatnonzero(self.places < 0).tolist()
+        found = np.flatnonzero(self.places < 0)
+        for start in range(0, len(found), _PIECE):
+            yield from found[start : start + _PIECE].tolist()
 
     def add(self, question: int, answer: Answer) -> None:
         """Write an answer down. It is safe from this process's death when this returns."""

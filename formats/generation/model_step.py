@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 import msgspec
 import pyarrow as pa
@@ -157,6 +157,27 @@ class ModelStep(CorpusStep):
         return "" if self.price is None else f", cost {self.price.of(tokens_in, tokens_out):,.2f}"
 
 
+class Bodies(Sequence[bytes]):
+    """The encoded prompts of a table of records, read from Arrow one at a time."""
+
+    def __init__(self, records: pa.Table) -> None:
+        column = records.column("prompt").combine_chunks()
+        self._column = column if isinstance(column, pa.Array) else pa.concat_arrays(column.chunks)
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        found: bytes | Sequence[bytes] = self._column[at].to_pylist() if isinstance(at, slice) else self._column[at].as_py()
+        return found
+
+
 def figures_of_journal(journal: Journal) -> dict[str, int]:
     """What the manifest says of answers."""
     return {
@@ -207,7 +228,7 @@ class AskStep(ModelStep):
         return collect
 
     def _ask(self, records: pa.Table, ctx: Context) -> Iterator[pa.Table]:
-        bodies: list[bytes] = records.column("prompt").to_pylist()
+        bodies = Bodies(records)
         rows: list[int] = records.column(ROW).to_pylist()
         with closing(self.answered(bodies, 1, models.make_backend(self.model, ctx), str(ctx.seed), ctx)) as journal:
             yield with_figures(SAID.empty_table(), figures_of_journal(journal))
