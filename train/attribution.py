@@ -45,7 +45,7 @@ class Tagger:
         self._mix = mix
         self._names = [source["name"] for source in mix.sources]
 
-    def tags(self, ks: range, starts: I64, stretches: Stretches) -> I32:
+    def tags(self, ks: npt.ArrayLike, starts: I64, stretches: Stretches) -> I32:
         """i32[columns, p]: labels of the pieces of windows ks, NONE where a piece is padding. starts, stretches: of `Mix.layout`"""
         made = np.full((len(self.columns), len(starts) - 1), NONE, np.int32)
         if stretches:
@@ -123,6 +123,14 @@ def sums_by_label(
         for at in np.flatnonzero(count):
             found[labels[at]] = [float(loss[at]), float(count[at])]
     return found
+
+
+def add_sums(total: dict[str, list[float]], more: Mapping[str, Sequence[float]]) -> None:
+    """total += more, for {label: [sum of losses, tokens]}"""
+    for label, (loss, tokens) in more.items():
+        held = total.setdefault(label, [0.0, 0.0])
+        held[0] += loss
+        held[1] += tokens
 
 
 def as_means(sums: Mapping[str, Sequence[float]]) -> dict[str, dict[str, list[float]]]:

@@ -28,7 +28,7 @@ IGNORED = -100
 class Rows:
     """A micro-batch on the host."""
 
-    windows: range
+    windows: Sequence[int]
     tokens: npt.NDArray[np.int32]  # [B, S]
     positions: npt.NDArray[np.int32]  # [B, S], from 0 in every document
     labels: npt.NDArray[np.int32]  # [B, S], the next token of the same document, IGNORED where there is none
@@ -105,13 +105,13 @@ class Source:
         self.mix, self.tagger, self.isolate, self.excluded = mix, tagger, isolate, excluded
         self.capacity = 64
 
-    def rows(self, windows: range) -> Rows:
+    def rows(self, windows: Sequence[int]) -> Rows:
         """The micro-batch of these windows."""
-        size, count = self.mix.seq_len, len(windows)
-        tokens = self.mix.windows(np.arange(windows.start, windows.stop)).astype(np.int32)
-        starts, stretches = self.mix.layout(np.arange(windows.start, windows.stop))
+        size, count, ks = self.mix.seq_len, len(windows), np.array(windows, np.int64)
+        tokens = self.mix.windows(ks).astype(np.int32)
+        starts, stretches = self.mix.layout(ks)
         pieces = starts.astype(np.int32)
-        tags = self.tagger.tags(windows, starts, stretches)
+        tags = self.tagger.tags(ks, starts, stretches)
         ends = pieces if self.isolate else np.arange(0, count * size + 1, size, dtype=np.int32)
         labels = np.full(count * size, IGNORED, np.int32)
         labels[:-1] = tokens.reshape(-1)[1:]

@@ -29,22 +29,23 @@ from transformers import PreTrainedModel
 
 from curate import __version__
 from curate.errors import DataError, RecipeError
-from curate.loader import Mix, open_mix
-from curate.node import NodeInput, Progress
+from curate.loader import Mix
+from curate.node import Progress
 from train import spikes
 from train.attention import guard_packed, packed_inputs, use_attention
-from train.attribution import Tagger, as_means, sums_by_label
+from train.attribution import Tagger, add_sums, as_means, sums_by_label
 from train.batches import Rows, Source, Step, StepPlan, Steps, micro_batches, plan_steps
 from train.checkpoint import Checkpoints
 from train.cost import attention_flops
 from train.isolation import prove
-from train.loss import PackedLoss
+from train.loss import PackedLoss, document_sums
 from train.metrics import METRICS, Metrics, peak_flops
 from train.models import init_model, save_model
-from train.node import MIX, TrainJob
+from train.node import TrainJob
 from train.optimizers import make_optimizers, rate, set_rate
 from train.parallel import World, accumulating, spread, whole, world
 from train.pretrain import Pretrain
+from train.validation import open_data, validate
 
 MOST_BATCH_TOKENS, STEPS_WANTED = 1 << 19, 500
 MICRO_TOKENS = {"cuda": 32_768, "cpu": 2048}
@@ -101,7 +102,7 @@ class Run:
     def __init__(self, node: Pretrain, job: TrainJob, where: World, progress: Progress) -> None:
         self.node, self.job, self.where, self.progress = node, job, where, progress
         self.work, self.out = Path(job.work), Path(job.out)
-        self.mix = _open(job.data)
+        self.mix = open_data(job.data)
         self.choices = choose(node, self.mix, where.device.type)
         self.source = Source(
             self.mix.again(),
@@ -143,7 +144,8 @@ class Run:
         model = init_model(self.job.initial, vocab_size=vocabulary, context=self.mix.seq_len, seed=self.job.seed, **ids)
         use_attention(model, self.choices.attention)
         if self.node.activation_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # its name before 5.20
+            enable({"use_reentrant": False})
         guard_packed(model.base_model)
         if self.choices.bf16:
             model.get_input_embeddings().register_forward_hook(_residual_in_bf16)
@@ -228,20 +230,22 @@ class Loop:
         peak = peak_flops(torch.cuda.get_device_name()) if self.where.device.type == "cuda" else None
         saved = time.monotonic()
         steps = Steps(self.run.source, self.plan, rank=self.where.rank, world=self.where.size, micro=self.run.choices.micro, start=start)
-        for step in steps:
-            began = time.monotonic()
-            last = self._step(step, steps.read_on)
-            now = time.monotonic()
+        try:
+            for step in steps:
+                began = time.monotonic()
+                last = self._step(step, steps.read_on)
+                now = time.monotonic()
+                if metrics is not None:
+                    metrics.step(step.number, last)
+                    metrics.speed(step.number, last["tokens"], now - began, self._flops(step), peak, last["loss"])
+                self._validate(step.number, metrics)
+                done = step.number + 1
+                if done < self.plan.steps and self._time_to_save(done, now - saved):
+                    self._save(done, last)
+                    saved = time.monotonic()
+        finally:
             if metrics is not None:
-                metrics.step(step.number, last)
-                metrics.speed(step.number, last["tokens"], now - began, self._flops(step), peak, last["loss"])
-            self._validate(step.number, metrics)
-            done = step.number + 1
-            if done < self.plan.steps and self._time_to_save(done, now - saved):
-                self._save(done, last)
-                saved = time.monotonic()
-        if metrics is not None:
-            metrics.close()
+                metrics.close()
         self.where.wait()
         return self._info(last)
 
@@ -264,7 +268,7 @@ class Loop:
                 with self.run.autocast():
                     loss, losses = self.module(inputs, labels, scale)
                 loss.backward()
-            held.append((rows, _sums(losses, pieces)))
+            held.append((rows, document_sums(losses, pieces)))
         waiting()
         norm = self._norm()
         sums = [(rows, found.cpu().numpy()) for rows, found in held]
@@ -311,11 +315,7 @@ class Loop:
         found: dict[str, list[float]] = {"": [0.0, 0.0]}
         names = self.run.source.tagger.labels
         for rows, losses in sums:
-            parts = {**sums_by_label(rows.tags, losses, rows.learnt, names), "": [float(losses.sum()), float(rows.real)]}
-            for label, (loss, tokens) in parts.items():
-                held = found.setdefault(label, [0.0, 0.0])
-                held[0] += loss
-                held[1] += tokens
+            add_sums(found, {**sums_by_label(rows.tags, losses, rows.learnt, names), "": [float(losses.sum()), float(rows.real)]})
         order = ["", *self.labels]
         flat = self.where.sums([x for label in order for x in found.get(label, (0.0, 0.0))])
         return {label: flat[2 * i : 2 * i + 2] for i, label in enumerate(order) if flat[2 * i + 1]}
@@ -383,70 +383,10 @@ class Loop:
         }
 
 
-def validate(run: Run, module: nn.Module, name: str, windows: int) -> dict[str, Any]:
-    """Mean loss on the first windows of another mix, and by label. All ranks share the windows out."""
-    mix = _held_out(run.job, name)
-    source = Source(mix, Tagger(mix, run.node.loss_by, run.node.buckets), isolate=run.node.isolate)
-    source.capacity = run.source.capacity
-    size = min(run.choices.micro, max(1, windows // run.where.size))
-    count = min(windows, len(mix)) // (size * run.where.size) * size * run.where.size or min(windows, len(mix))
-    parts = micro_batches(0, count, run.where.rank, run.where.size, size) if count % run.where.size == 0 else [range(count)]
-    share = 1.0 if count % run.where.size == 0 else 1.0 / run.where.size
-    found: dict[str, list[float]] = {}
-    one = torch.ones((), device=run.where.device)
-    module.eval()
-    with torch.no_grad(), run.autocast():
-        for part in parts:
-            rows = source.rows(part)
-            inputs, labels, pieces = run.to_device(rows)
-            sums = _sums(module(inputs, labels, one)[1], pieces).cpu().numpy()
-            each = sums_by_label(rows.tags, sums, rows.learnt, source.tagger.labels)
-            for label, (loss, tokens) in {**each, "": [float(sums.sum()), float(rows.real)]}.items():
-                held = found.setdefault(label, [0.0, 0.0])
-                held[0] += loss * share
-                held[1] += tokens * share
-    module.train()
-    total: dict[str, list[float]] = {}
-    for one_rank in run.where.gather(found):
-        for label, (loss, tokens) in one_rank.items():
-            held = total.setdefault(label, [0.0, 0.0])
-            held[0] += loss
-            held[1] += tokens
-    whole_loss = total.pop("")
-    return {
-        "loss": whole_loss[0] / max(1.0, whole_loss[1]),
-        "tokens": int(whole_loss[1]),
-        "by": as_means({k: v for k, v in total.items() if v[1]}),
-    }
-
-
-def _open(data: NodeInput) -> Mix:
-    if not (Path(data.folder) / MIX).is_file():
-        raise DataError(f"Pretraining reads a mix, and {data.name} ({data.folder}) has no {MIX}. Make one with `mix:` of token datasets.")
-    return open_mix(data.folder)
-
-
-def _held_out(job: TrainJob, name: str) -> Mix:
-    """The held-out windows of a mix; all of its windows where it holds none out and is not what is trained on."""
-    mix = open_mix(job.inputs[name].folder, held_out=True)
-    if len(mix):
-        return mix
-    if name == job.data.name:
-        raise DataError(
-            f"validation names {name}, which is trained on and holds nothing out. Give the mix `held_out: 0.001`, or name another mix."
-        )
-    return _open(job.inputs[name])
-
-
 def _sent(array: np.ndarray, device: torch.device) -> Tensor:
     """An array on the device; on a GPU from pinned memory, so that the host does not wait."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
-
-
-def _sums(losses: Tensor, pieces: Tensor) -> Tensor:
-    """Sum of losses of each document: f64[p], each in the order of its tokens: the same bits every time."""
-    return torch.segment_reduce(losses.double(), "sum", offsets=pieces)
 
 
 def _residual_in_bf16(module: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:

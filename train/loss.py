@@ -108,6 +108,11 @@ def head_weight(model: PreTrainedModel) -> nn.Parameter:
     return weight
 
 
+def document_sums(losses: Tensor, pieces: Tensor) -> Tensor:
+    """Sum of losses of each document: f64[p], each in the order of its tokens: the same bits every time."""
+    return torch.segment_reduce(losses.double(), "sum", offsets=pieces)
+
+
 class PackedLoss(nn.Module):
     """A language model and its loss as one module, so that DDP and FSDP see all parameters in one forward."""
 

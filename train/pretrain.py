@@ -78,7 +78,7 @@ class Validation(_Settings):
         description="mixes with the same tokenizer and seq_len; of the mix that is trained on, what it holds out",
     )
     every_steps: int | None = Field(default=None, ge=1, le=10**9, description="null: at the end only")
-    windows: int = Field(default=256, ge=1, le=10**7, description="windows read from each, the first ones")
+    windows: int = Field(default=256, ge=1, le=10**7, description="windows read from each, spread evenly")
 
 
 class Pretrain(ModelNode):
@@ -114,7 +114,9 @@ class Pretrain(ModelNode):
     checkpoints: Checkpoints = Field(default=Checkpoints(), description="when the state is saved")
     validation: Validation | None = Field(default=None, description="loss on other mixes")
     loss_by: list[Annotated[str, Field(min_length=1)]] = Field(
-        default=["source"], max_length=8, description="columns of the token shards by which the loss is told apart at every step"
+        default=["dataset"],
+        max_length=8,
+        description="by what the loss is told apart at every step: dataset (the mix's names), or columns of the token shards: source, lang_code",
     )
     buckets: dict[str, Annotated[list[float], Field(min_length=1, max_length=100)]] = Field(
         default_factory=dict, description="borders that put a column of numbers into buckets: {quality_score: [1, 2, 3]}"

@@ -56,9 +56,9 @@ def worst_documents(mix: Mix, rows: Rows, sums: np.ndarray, count: int) -> list[
     order = np.argsort(np.where(np.isnan(mean), np.inf, mean))[::-1][:count]
     by_place = {int(rows.pieces[at]): int(at) for at in order if rows.learnt[at] > 0}
     found = []
-    for k in rows.windows:
+    for row, k in enumerate(rows.windows):
         for piece in mix.trace(k):
-            at = by_place.get((k - rows.windows.start) * mix.seq_len + piece.start)
+            at = by_place.get(row * mix.seq_len + piece.start)
             if at is not None:
                 about = {"id": piece.id, "source": piece.source, "dataset": piece.dataset, "file": piece.file, "row": piece.row}
                 found.append({"loss": float(mean[at]), "tokens": int(rows.learnt[at]), **about, "first": piece.first, "window": k})

@@ -288,3 +288,32 @@ def test_unknown_rewards_are_named() -> None:
         check(RewardSpec(verifier="exat"))
     with pytest.raises(RecipeError, match=r"rewards: regex\.patern: "):
         check(RewardSpec(verifier="regex", settings={"patern": "x"}))
+
+
+def test_the_mean_of_two_models(base: Path, tmp_path: Path) -> None:
+    from curate.context import WorkContext
+    from train.posttraining.average import Average
+
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
+    trained, _ = train(Sft(init=str(base), data=data, **{**COMMON, "steps": 1}), tmp_path)
+    out = tmp_path / "mean"
+    out.mkdir()
+    Average(models=[str(base), str(trained)], weights=[3, 1]).run({}, out, WorkContext(), lambda share, what: None)
+    a, b, mean = (transformers.AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (base, trained, out))
+    assert all(torch.allclose(mean[k], 0.75 * a[k] + 0.25 * b[k], atol=1e-6) for k in mean)
+    (out / "model.safetensors").unlink()
+    with pytest.raises(DataError, match="is no model"):
+        Average(models=[str(base), str(out)]).run({}, tmp_path / "none", WorkContext(), lambda share, what: None)
+
+
+def test_held_out_rows_are_examined_and_scored(base: Path, tmp_path: Path) -> None:
+    held_out = write(tmp_path / "held_out.jsonl", [chat(n + 100) for n in range(4)])
+    node = Sft(
+        init=str(base),
+        data=write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)]),
+        evaluation={"data": held_out, "every_steps": 2},
+        **COMMON,
+    )
+    out, info = train(node, tmp_path)
+    assert [line["step"] for line in lines(out) if "eval_loss" in line] == [1, 3, 3]
+    assert info["eval_loss"] == lines(out)[-1]["eval_loss"] and info["doctor"]["held_out"]["trained"] == 4
