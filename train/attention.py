@@ -110,8 +110,8 @@ def _one_by_one(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, ends: Tensor
     borders = ends.unique_consecutive().tolist()
     made = []
     for start, stop in pairwise(borders):
-        one = (x[start:stop].transpose(0, 1).unsqueeze(0) for x in (q, k, v))
-        made.append(_causal(module, *one, scaling, 0.0)[0].transpose(0, 1))
+        a, b, c = (x[start:stop].transpose(0, 1).unsqueeze(0) for x in (q, k, v))
+        made.append(_causal(module, a, b, c, scaling, 0.0)[0].transpose(0, 1))
     return torch.cat(made)
 
 

@@ -26,7 +26,8 @@ MAX_HELD = 4096  # record batches whose labels are remembered
 
 NONE = -1  # the label of padding
 
-I32, I64 = npt.NDArray[np.int32], npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
 Stretches = Sequence[tuple[TokenShard, int, I64, I64]]
 
 
@@ -120,7 +121,7 @@ def sums_by_label(
     for row in tags[:, learnt]:
         loss = np.bincount(row, losses[learnt], len(labels))
         count = np.bincount(row, tokens[learnt], len(labels))
-        for at in np.flatnonzero(count):
+        for at in np.flatnonzero(count).tolist():
             found[labels[at]] = [float(loss[at]), float(count[at])]
     return found
 

@@ -44,7 +44,8 @@ class Rows:
 
     def squares(self) -> int:
         """Sum of squared lengths of what attention keeps apart: for FLOPs."""
-        return int((np.diff(self.ends.astype(np.int64)) ** 2).sum())
+        lengths = np.diff(self.ends).astype(np.int64)
+        return int((lengths * lengths).sum())
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def _gpus() -> int:
     """GPUs of this machine, at least 1."""
     import torch
 
-    return max(1, torch.cuda.device_count())
+    return max(1, int(torch.cuda.device_count()))
 
 
 def _run_here(job: TrainJob, progress: Progress) -> dict[str, Any]:

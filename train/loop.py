@@ -213,7 +213,7 @@ class Loop:
         config = model.config
         rows = model.get_input_embeddings().weight.numel()
         self.parameters = sum(p.numel() for p in model.parameters())
-        self.matmul = self.parameters - (0 if config.tie_word_embeddings else rows)
+        self.matmul: int = self.parameters - (0 if config.tie_word_embeddings else rows)
         self.heads = (
             config.num_hidden_layers,
             config.num_attention_heads,
@@ -222,7 +222,8 @@ class Loop:
 
     def train(self, state: dict[str, Any] | None) -> dict[str, Any]:
         """Do all steps that are left. Returns figures for the manifest."""
-        start, last = 0, {"loss": math.nan}
+        start = 0
+        last: dict[str, Any] = {"loss": math.nan}
         if state is not None:
             start, self.tokens, last = state["step"], state["tokens"], state["last"]
             self.watch = spikes.Watch(self.node.spikes.above, self.node.spikes.window, state["history"], state["bad"])
@@ -346,7 +347,8 @@ class Loop:
     def _flops(self, step: Step) -> float:
         """Of this rank in a step: 6 * matmul parameters a token, and attention over the documents' real lengths."""
         tokens = sum(rows.tokens.size for rows in step.parts)
-        return 6.0 * self.matmul * tokens + attention_flops(*self.heads, sum(rows.squares() for rows in step.parts))
+        total: float = 6.0 * self.matmul * tokens + attention_flops(*self.heads, sum(rows.squares() for rows in step.parts))
+        return total
 
     def _time_to_save(self, done: int, seconds: float) -> bool:
         when = self.node.checkpoints

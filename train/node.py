@@ -77,7 +77,7 @@ class TrainJob:
         """A job from its text."""
         got = json.loads(text)
         spec = got["initial"].pop("spec")
-        initial = Initial(**got.pop("initial"), **{"spec": ModelSpec(**spec)} if spec else {})
+        initial = Initial(ModelSpec(**spec) if spec else None, **got.pop("initial"))
         inputs = {name: _input(entry) for name, entry in got.pop("inputs").items()}
         return cls(**{**got, "data": _input(got["data"]), "inputs": inputs, "initial": initial})
 
