@@ -57,7 +57,7 @@ class _Graph:
                 yield name, _mark_of(draft.item, name, draft.mark)
         for step in draft.steps:
             for name in step.step.models() if step.step else ():
-                if name in self.drafts:
+                if name in self.drafts or (step.step and step.step.own_models):
                     yield name, _mark_of(step.given, name, step.mark)
 
     def _reference(self, draft: Draft, name: str, mark: Mark) -> None:

@@ -150,6 +150,7 @@ class Step(BaseModel):
     summary: ClassVar[str] = ""  # one line for `curate steps`
     origin: ClassVar[str] = ""  # paper and section, or tool and version
     shorthand: ClassVar[str | None] = None  # the field that `- name: value` sets
+    own_models: ClassVar[bool] = False  # names in `models()` are nodes of the recipe and nothing else: others are mistakes
 
     checkpoint: bool = Field(False, description="end the stage after this step, so that edits of later steps don't repeat it")
 

@@ -39,6 +39,8 @@ _answer = msgspec.json.Decoder(Answer).decode
 class ModelStep(CorpusStep):
     """Base of all steps that ask a model."""
 
+    own_models: ClassVar[bool] = True
+
     model: ModelSettings = Field(
         description="a model of the recipe, a folder, {server, name}, {batch, ...}, {plugin}, {recorded}",
         json_schema_extra={"path": "optional"},

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 import curate
+from curate.cli.planning import plan_record
 from curate.errors import DataError, RecipeError
+from curate.recipe import load_recipe
 from formats.batches import from_batch
 from formats.generation.generate import Generate
 from formats.generation.prompts import digest, prompt_of, seed_of
@@ -111,6 +113,43 @@ def test_settings_are_checked() -> None:
         Generate(model={"plugin": "nobody"}).assets()
     with pytest.raises(RecipeError, match="neither a model of the recipe nor a folder"):
         run(Generate(model="nowhere"), [user("q")])
+
+
+def test_mistakes_in_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text('{"prompt": "q"}\n')
+    form = "read: {jsonl: p.jsonl, format: prompt}\nsteps:\n  - generate: {model: MODEL}\n"
+    for model, message in (
+        ("nobody", "reads 'nobody', which is no node of this recipe"),
+        ("{server: 'http://u:p@h/v1', name: m}", "model.server must not hold a user name"),
+        ("{server: 'http://h/v1', nmae: m}", "model has no setting 'nmae'. Did you mean 'name'?"),
+        ("{recorded: none.jsonl}", "there is no file or folder 'none.jsonl'"),
+        ("5", "model must be text or {server: URL, name: ...}"),
+    ):
+        (tmp_path / "r.yaml").write_text(form.replace("MODEL", model))
+        with pytest.raises(RecipeError) as error:
+            load_recipe(str(tmp_path / "r.yaml"))
+        assert message in str(error.value)
+        assert all(p.line == 3 for p in error.value.problems)
+
+
+def test_the_plan_says_what_it_costs(tmp_path: Path) -> None:
+    rows = [{"prompt": "x" * 300} for _ in range(40)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "r.yaml").write_text(
+        "datasets:\n  prompts: {read: {jsonl: p.jsonl, format: prompt}}\n  pool:\n    from: prompts\n    steps:\n"
+        "      - generate: {model: {server: 'http://h/v1', name: m}, samples: 8, max_tokens: 500, price: {input: 1, output: 10}, max_cost: 1}\n"
+    )
+    lines = plan_record(load_recipe(str(tmp_path / "r.yaml")), tmp_path / "out", ())["steps"]["pool"]
+    assert lines == [
+        "generate: 40 prompts x 8 = 320 answers",
+        "  about 32k tokens of prompts, at most 160k of answers, cost 1.63",
+        "  stops at cost 1.00",
+    ]
+    kept = tmp_path / "out" / ".kept" / "generate" / "x"
+    kept.mkdir(parents=True)
+    (kept / "runs.jsonl").write_text(json.dumps({"answered": 10, "tokens_in": 1000, "tokens_out": 2000}) + "\n")
+    lines = plan_record(load_recipe(str(tmp_path / "r.yaml")), tmp_path / "out", ())["steps"]["pool"]
+    assert lines[2].startswith("  by the 10 answers of earlier runs here: 32k and 64k tokens, cost 0.67")
 
 
 PLUGIN = """
