@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from curate.errors import DataError
+from curate.errors import DataError, RecipeError
 from curate.node import Node, NodeInput, NodeResult, Progress
 from curate.step import Asset, Context
 from train.node import folder_digest, model_files
@@ -18,6 +18,7 @@ from train.spec import kind_of_init
 
 Name = Annotated[str, Field(min_length=1)]
 NOTES = "training.json"
+_NOT_OF_A_MODEL = (NOTES, "data_doctor.json", "_dataset.json", "model.safetensors.index.json")
 
 
 class Average(Node):
@@ -58,6 +59,10 @@ class Average(Node):
         """Files of models in folders."""
         return tuple(Asset(str(f), "model") for m in self.models if kind_of_init(m) == "folder" for f in model_files(Path(m)))
 
+    def job(self, *_: Any) -> None:
+        """Say that `curate train` has nothing to do here."""
+        raise RecipeError("train: average makes no training run; put it into the models of a recipe and use `curate run`.")
+
     def run(self, inputs: Mapping[str, NodeInput], out: Path, ctx: Context, progress: Progress) -> NodeResult:
         """Write the mean. Raises DataError where two models differ in more than the values of their weights."""
         folders = [Path(inputs[m].folder if m in inputs else m) for m in self.models]
@@ -96,14 +101,19 @@ def average(folders: list[Path], shares: list[float], out: Path, progress: Progr
         for at in range(1, len(folders)):
             other = tensor(at, name)
             if other.shape != first.shape:
-                raise DataError(f"average: {name} has the shape {tuple(other.shape)} in {folders[at]}, {tuple(first.shape)} in {folders[0]}.")
+                raise DataError(
+                    f"average: {name} has the shape {tuple(other.shape)} in {folders[at]}, {tuple(first.shape)} in {folders[0]}."
+                )
             total += other.double() * shares[at]
         by_file.setdefault(file.name, {})[name] = total.to(first.dtype) if first.is_floating_point() else first
         progress(number / len(places[0]), f"averaging {name}")
     for file_name, content in by_file.items():
         save_file(content, out / file_name, {"format": "pt"})
+    index = folders[0] / "model.safetensors.index.json"  # of several files, which have the same names here
+    if index.is_file():
+        shutil.copyfile(index, out / index.name)
     for file in folders[0].iterdir():
-        if file.is_file() and file.suffix in (".json", ".jinja") and file.name not in (NOTES, "data_doctor.json"):
+        if file.is_file() and file.suffix in (".json", ".jinja") and file.name not in _NOT_OF_A_MODEL:
             shutil.copyfile(file, out / file.name)
     return len(places[0])
 

@@ -147,6 +147,8 @@ def _train(setup: Setup) -> dict[str, Any]:
         held_out = trainer.evaluate() if node.evaluation is not None else {}
     except torch.OutOfMemoryError as error:
         raise out_of_memory(error) from error
+    finally:
+        record.close()
     return _write(setup, trainer, config, record, held_out, {"rows": len(rows), "batch": plan.batch, "steps": plan.steps})
 
 
@@ -253,7 +255,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     def _peak() -> float | None:
         return peak_flops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def close(self) -> None:
         """End the files."""
         if self.metrics is not None:
             self.metrics.close()

@@ -266,3 +266,20 @@ def test_a_trained_run_before_an_untrained_stop_is_found(body: list[int], mask: 
     elif not trained_stop and labels[-2] != -100:
         wanted["stop_untrained"] = 1
     assert found.keys() == wanted.keys()
+
+
+def test_the_command(tokenizer: str, tmp_path: Path) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from train.posttraining.command import doctor
+
+    app = typer.Typer()
+    app.command()(doctor)
+    files = write(tmp_path / "chat.jsonl", [*(chat(n) for n in range(9)), {"id": "bad", **OF_CHATS["empty_answer"]}])
+    given = [files, "--tokenizer", tokenizer, "--template", "chatml"]
+    shown = CliRunner().invoke(app, given)
+    assert shown.exit_code == 1 and "empty_answer: 1 (10.00%, 0.00% allowed; too many)" in shown.output
+    told = CliRunner().invoke(app, [*given, "--json", "--allow", "empty_answer=0.1"])
+    found = json.loads(told.output.splitlines()[-1])
+    assert told.exit_code == 0 and (found["kind"], found["defects"], found["refused_for"]) == ("sft", {"empty_answer": 1}, [])

@@ -110,7 +110,6 @@ def test_sft_losses_are_those_of_plain_trl(base: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "theirs"),
     [
-        ({}, {}),
         ({"rpo_alpha": 0.2}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2]}),
         ({"length_normalized": True, "beta": 5.0}, {"loss_type": ["sigmoid_norm"], "beta": 5.0}),
     ],
