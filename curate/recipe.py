@@ -2,7 +2,7 @@
 
     web_en.yaml:14: steps[3] dedup_minhash.bands must be an integer in 1..256, got '20x'.
 
-Loading runs in four passes over one tree of values with positions: parse, expand presets, apply `--set`, build settings.
+Loading runs in five passes over one tree of values with positions: parse, expand presets, apply `--set`, unroll rounds, build settings.
 Then the graph is checked (`curate.recipe_check`). Nothing is written, no text is read, no step is bound.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from curate import plugins as plugin_files
-from curate import recipe_build, recipe_check, registry
+from curate import recipe_build, recipe_check, recipe_rounds, registry
 from curate.errors import Problem, RecipeError
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.recipe_overrides import apply_override
@@ -33,6 +33,7 @@ def load_recipe(path: str, overrides: Sequence[str] = (), plugins: Sequence[str]
     tree = expand_presets(parse_file(path, problems), problems)
     for override in overrides:
         tree = expand_presets(apply_override(tree, override, problems), problems)
+    tree = recipe_rounds.with_controls(recipe_rounds.expand_rounds(tree, problems), problems)
     folder = os.path.dirname(os.path.abspath(path))
     built = recipe_build.Builder(tree, _stem(path), folder, problems).build()
     recipe_check.check(built, folder, problems)

@@ -5,6 +5,7 @@ Every node becomes a Draft, also a broken one, so that the graph can be checked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,7 @@ DATASET_KEYS = ("read", "from", "steps", "write", "keep_dropped", "max_quarantin
 RECIPE_KEYS = ("name", "seed", "datasets", "models")
 KEEP_DROPPED = ("sample", "all", "none")
 MAX_SEED = 2**63 - 1
+UNROLLED = re.compile(r"[^@]+@[1-9][0-9]*(?:\.[a-z_]+)?")  # a node of `rounds`: pool@2, pool@2.random
 
 
 @dataclass
@@ -131,7 +133,7 @@ class Builder:
         return found
 
     def _check_name(self, name: Any, mark: Mark, what: str) -> bool:
-        good = isinstance(name, str) and NAME.fullmatch(name) is not None
+        good = isinstance(name, str) and NAME.fullmatch(name.replace("@", "-", 1) if UNROLLED.fullmatch(name) else name) is not None
         if not good:
             rule = "letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
             self.problems.add(mark, f"{what} must be {rule}; got {shown(name)}.")

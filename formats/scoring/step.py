@@ -83,7 +83,7 @@ class Score(CorpusStep):
     )
     judge: Judge | None = Field(None, description="a language model that marks or compares")
     majority: bool | Majority | None = Field(None, description="1 for the group's most frequent final answer")
-    score_name: Name | None = Field(None, alias="name", description="name of the score; else the verifier's, the model's, judge, majority")
+    score_name: Name | None = Field(None, description="name of the score; else the verifier's, the model's, judge, majority")
     batch_tokens: int = Field(16_384, ge=16, le=1 << 26, description="padded tokens in a batch of the reward model")
     max_length: int = Field(4096, ge=8, le=1 << 24, description="longer rows get no score by the reward model")
 
@@ -95,7 +95,7 @@ class Score(CorpusStep):
         if isinstance(self.verifier, dict) and len(self.verifier) != 1:
             raise ValueError("verifier is one name with its settings; add a step for each score")
         if isinstance(self.reward_model, list) and (not self.reward_model or self.score_name is not None):
-            raise ValueError("a list of reward models is not empty, and its scores have the models' names: 'name' can't be set")
+            raise ValueError("a list of reward models is not empty, and its scores have the models' names: score_name can't be set")
         if self.verifier is not None:
             self._verifier()
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
@@ -65,6 +66,16 @@ class SelectBest(Ranking):
             raise ValueError("top_share needs 'by', the score that it is a share of")
         return self
 
+    @classmethod
+    def as_control(cls, draw: str, pool: str, like: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The node that a recipe compares this selection with (`curate.recipe_rounds`). Raises ValueError for an unknown control."""
+        if draw == "no_new_rows":
+            return {"control": {"like": like, "draw": "none"}}
+        if draw not in ("random", "random_same_prompts"):
+            raise ValueError(f"there is no control {draw!r}; there are random, random_same_prompts, no_new_rows")
+        top = settings.get("top", 1)
+        return {"control": {"like": like, "pool": pool, "draw": draw.removeprefix("random_"), "top": 4096 if top is None else top}}
+
     def adds(self) -> Mapping[str, pa.DataType]:
         """Provenance of the chosen answer."""
         return {**RECORD_COLUMNS, **_COLUMNS}
@@ -122,7 +133,8 @@ class SelectBest(Ranking):
         """(outcome, value, order) of candidates in order of rows."""
         outcome, value, order = self.outcomes(items)
         if self.top_share is not None and (outcome == CHOSEN).any():
-            bound = np.quantile(value[outcome == CHOSEN], 1 - self.top_share, method="lower")
+            ordered = np.sort(value[outcome == CHOSEN])
+            bound = ordered[-max(1, math.ceil(self.top_share * len(ordered) - 1e-9))]
             outcome[(outcome == CHOSEN) & (value < bound)] = BELOW
         order = self.order(items, value, outcome == CHOSEN)
         drop_duplicates(items, outcome, order)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from curate.errors import DataError
 from curate.node import Node, NodeInput, NodeResult, Progress
@@ -35,19 +35,25 @@ class ControlNode(Node):
     kind: ClassVar[str] = "control"
     summary: ClassVar[str] = "a random selection of the same size as another one, or none: what a gain is compared with"
 
-    pool: str = Field(min_length=1, description="dataset with candidates")
+    pool: str | None = Field(default=None, min_length=1, description="dataset with candidates; not needed with draw: none")
     like: str = Field(min_length=1, description="dataset whose number of rows counts: the selection that is to be shown")
     draw: Literal["random", "same_prompts", "none"] = Field(default="random", description="what is drawn")
     top: int = Field(default=1, ge=1, le=4096, description="most rows of one prompt")
 
+    @model_validator(mode="after")
+    def _needs_pool(self) -> Self:
+        if self.draw != "none" and self.pool is None:
+            raise ValueError("a random selection needs 'pool', the dataset that it is drawn from")
+        return self
+
     def inputs(self) -> tuple[str, ...]:
         """The selection, and the pool where something is drawn from it."""
-        return (self.like,) if self.draw == "none" else (self.pool, self.like)
+        return (self.like,) if self.draw == "none" or self.pool is None else (self.pool, self.like)
 
     def run(self, inputs: Mapping[str, NodeInput], out: Path, ctx: Context, progress: Progress) -> NodeResult:
         """Write part-00000.parquet with the columns of `like`."""
         like = table_of(inputs[self.like])
-        made = like.slice(0, 0) if self.draw == "none" else self._drawn(table_of(inputs[self.pool]), like, ctx)
+        made = like.slice(0, 0) if self.draw == "none" or self.pool is None else self._drawn(table_of(inputs[self.pool]), like, ctx)
         pq.write_table(made, out / "part-00000.parquet", row_group_size=_GROUP_ROWS, compression="zstd")
         missing = len(like) - len(made) if self.draw != "none" else 0
         warnings = [f"control: the pool has {len(made):,} answers to draw, {len(like):,} were wanted"] if missing else []

@@ -1,0 +1,122 @@
+"""`curate pool FILES`: what a pool of scored candidates looks like: distributions, pass@k, best of n, length, agreement."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import typer
+
+from curate.errors import RecipeError
+from formats.selection.pool import F64, Pool, pool_of
+from formats.selection.statistics import agreement, best_of_n, correlation, divergence_bound, pass_at_k
+
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def pool(
+    files: Annotated[list[Path], typer.Argument(help="Parquet files of records with candidates, or a dataset's folder.")],
+    passes: Annotated[float, typer.Option(help="Least score that passes, for pass@k.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+) -> None:
+    """Show a pool: scores, pass@k, best of n with its divergence, reward against length, agreement of scores."""
+    found = report(_pool(files), passes)
+    sys.stdout.write(json.dumps(found) + "\n" if as_json else "\n".join(lines(found)) + "\n")
+
+
+def _pool(files: list[Path]) -> Pool:
+    paths = [p for f in files for p in (sorted(f.glob("*.parquet")) if f.is_dir() else [f])]
+    missing = next((p for p in paths if not p.exists()), None)
+    if missing is not None or not paths:
+        raise RecipeError(f"{missing or files[0]}: there is no such file, or no Parquet file in the folder.")
+    tables = list(_tables(paths))
+    table = pa.concat_tables(tables).combine_chunks()
+    batches = table.to_batches()
+    if not batches:
+        raise RecipeError("the pool has no rows.")
+    return pool_of(batches[0])
+
+
+def _tables(paths: list[Path]) -> Iterator[pa.Table]:
+    for path in paths:
+        names = pq.read_schema(path).names
+        if "candidates" not in names:
+            raise RecipeError(f"{path}: has no column 'candidates'. It has: {', '.join(names)}.")
+        yield pq.read_table(path, columns=["candidates"]).replace_schema_metadata(None)
+
+
+def score_names(given: Pool) -> list[str]:
+    """Names of all scores of a pool, in order of their first appearance."""
+    entries = given.structs.flatten()[given.structs.type.get_field_index("scores")].flatten()
+    return [name for name in pc.unique(entries.flatten()[0]).to_pylist() if name is not None]
+
+
+def report(given: Pool, passes: float = 1.0) -> dict[str, Any]:
+    """All figures as plain JSON."""
+    counts = np.diff(given.offsets)
+    length, cut = given.lengths(), given.cut_off()
+    found: dict[str, Any] = {
+        "prompts": len(counts), "candidates": len(given.structs), "without_candidates": int((counts == 0).sum()),
+        "cut_off": int(cut.sum()), "empty": int(given.empty().sum()), "mean_length": float(length.mean()) if len(length) else None, "scores": {},
+    }  # fmt: skip
+    names = score_names(given)
+    scores = {name: given.scores(name) for name in names}
+    for name, values in scores.items():
+        found["scores"][name] = _one(given, values, length, passes)
+    found["agreement"] = {f"{a} and {b}": agreement(given.group, scores[a], scores[b]) for n, a in enumerate(names) for b in names[n + 1 :]}
+    return found
+
+
+def _one(given: Pool, values: F64, length: F64, passes: float) -> dict[str, Any]:
+    group, n = given.group, len(given.offsets) - 1
+    known = ~np.isnan(values)
+    scored = np.bincount(group[known], minlength=n)
+    passed = np.bincount(group[known & (np.nan_to_num(values, nan=-np.inf) >= passes)], minlength=n)
+    sizes = [k for k in (2**i for i in range(13)) if k <= scored.max(initial=0)]
+    finite = values[known & np.isfinite(values)]
+    quantiles = np.quantile(finite, _SHARES).tolist() if len(finite) else []
+    return {
+        "null": int((~known).sum()), "mean": float(finite.mean()) if len(finite) else None, "quantiles": dict(zip(map(str, _SHARES), quantiles, strict=False)),
+        "prompts": {"none_pass": int(((passed == 0) & (scored > 0)).sum()), "all_pass": int(((passed == scored) & (scored > 0)).sum()), "none_scored": int((scored == 0).sum())},
+        "pass_at": {str(k): pass_at_k(scored, passed, k) for k in sizes},
+        "best_of": {str(k): {"score": best_of_n(group, values, k), "divergence_at_most": divergence_bound(k)} for k in sizes},
+        "with_length": correlation(values, length), "within_prompts_with_length": correlation(_centred(values, group, known), _centred(length, group, known)),
+    }  # fmt: skip
+
+
+def _centred(values: F64, group: Any, known: Any) -> F64:
+    """Values less their prompt's mean, NaN where not known."""
+    count = np.maximum(np.bincount(group[known], minlength=int(group.max(initial=0)) + 1), 1)
+    mean = np.bincount(group[known], weights=values[known], minlength=len(count)) / count
+    return np.where(known, values - mean[group], np.nan)
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The report for a terminal."""
+    made = [
+        f"{found['prompts']:,} prompts, {found['candidates']:,} candidates, {found['cut_off']:,} cut off, {found['empty']:,} empty, "
+        f"mean length {_number(found['mean_length'])}"
+    ]
+    for name, one in found["scores"].items():
+        quantiles = " ".join(f"{float(share):.0%}: {value:.3g}" for share, value in one["quantiles"].items())
+        made += [
+            "", f"{name}: mean {_number(one['mean'])}, null {one['null']:,}, {quantiles}",
+            f"  prompts: none pass {one['prompts']['none_pass']:,}, all pass {one['prompts']['all_pass']:,}, nothing scored {one['prompts']['none_scored']:,}",
+            "  pass@k:    " + "  ".join(f"{k}: {_number(v)}" for k, v in one["pass_at"].items()),
+            "  best of n: " + "  ".join(f"{k}: {_number(v['score'])} (<= {v['divergence_at_most']:.2f} nats)" for k, v in one["best_of"].items()),
+            f"  with length: {_number(one['with_length'])}, within prompts {_number(one['within_prompts_with_length'])}",
+        ]  # fmt: skip
+    if found["agreement"]:
+        made += ["", "same order within prompts: " + ", ".join(f"{pair} {_number(share)}" for pair, share in found["agreement"].items())]
+    return made
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

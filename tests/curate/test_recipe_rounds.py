@@ -1,0 +1,137 @@
+"""`rounds:`: a block unrolled, with carry-over, values of each round, controls, and every mistake at its line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import curate as toolkit
+from curate.errors import RecipeError
+from curate.recipe import load_recipe
+from curate.recipe_nodes import DatasetNode, SpecialNode
+
+RECIPE = """
+name: loop
+datasets:
+  gold: {read: {jsonl: gold.jsonl, format: prompt_completion, id: id}}
+  after: {from: "rows@last", steps: []}
+rounds:
+  n: 3
+  start: {policy: gold}
+  next: {policy: rows}
+  control: [random, no_new_rows]
+  datasets:
+    pool: {read: {jsonl: "pool-{round}.jsonl", format: ultrafeedback, id: id}, steps: [{score: {verifier: {length: {min: {rounds: [1, 2]}}}}}]}
+    rows: {from: pool, steps: [{select_best: {require: {length: 1}}}]}
+    seen: {round_ledger: {pool: pool, rows: rows, by: length, before: [seen@previous]}}
+    train: {gather: {datasets: [gold, rows@all]}}
+    start: {gather: {datasets: [policy]}}
+"""
+
+
+def write(folder: Path, text: str = RECIPE) -> str:
+    (folder / "gold.jsonl").write_text(json.dumps({"id": "g", "prompt": "q", "completion": "gold answer"}) + "\n")
+    for number in (1, 2, 3):
+        rows = [
+            {
+                "id": f"p{number}.{n}",
+                "instruction": f"question {number} {n}",
+                "completions": [{"response": f"word {k} of {n} in {number}", "model": "m", "overall_score": k} for k in range(3)],
+            }
+            for n in range(4)
+        ]
+        (folder / f"pool-{number}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    path = folder / "loop.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_names_and_meanings(tmp_path: Path) -> None:
+    nodes = load_recipe(write(tmp_path)).nodes
+    assert {n for n in nodes if "." not in n} == {
+        "gold",
+        "after",
+        *(f"{b}@{k}" for b in ("pool", "rows", "seen", "train", "start") for k in (1, 2, 3)),
+    }
+    assert {n.partition(".")[0] for n in nodes if n.endswith(".random")} == {
+        f"{b}@{k}" for b in ("pool", "rows", "seen", "train", "start") for k in (1, 2, 3)
+    }
+    assert {n.partition(".")[0] for n in nodes if n.endswith(".no_new_rows")} == {
+        f"{b}@{k}" for b in ("rows", "train", "start") for k in (1, 2, 3)
+    }
+
+    def inputs(name: str) -> tuple[str, ...]:
+        node = nodes[name]
+        assert isinstance(node, SpecialNode)
+        return node.node.inputs()
+
+    assert inputs("train@2") == ("gold", "rows@1", "rows@2") and inputs("train@2.random") == ("gold", "rows@1.random", "rows@2.random")
+    assert inputs("start@1") == ("gold",) and inputs("start@3") == ("rows@2",) and inputs("start@1.random") == ("gold",)
+    assert inputs("rows@2.random") == ("pool@2.random", "rows@2") and inputs("rows@2.no_new_rows") == ("rows@2",)
+    assert inputs("seen@1") == ("pool@1", "rows@1") and inputs("seen@2") == ("pool@2", "rows@2", "seen@1")
+    first, third, after = nodes["pool@1"], nodes["pool@3"], nodes["after"]
+    assert (
+        isinstance(first, DatasetNode)
+        and isinstance(third, DatasetNode)
+        and isinstance(after, DatasetNode)
+        and first.reader
+        and third.reader
+    )
+    assert first.reader.paths[0].endswith("pool-1.jsonl") and third.reader.paths[0].endswith("pool-3.jsonl")
+    verifiers = [node.steps[0].model_dump()["verifier"]["length"]["min"] for node in (first, third)]
+    assert verifiers == [1, 2] and after.upstream == "rows@3"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("n: 3", "n: 0"), "rounds.n must be an integer in 1..1000, got 0"),
+        (("next: {policy: rows}", "next: {policy: row}"), "names 'row', which is no node of the block. Did you mean 'rows'?"),
+        (("start: {policy: gold}", "start: {}"), "must name the same things"),
+        (("  control:", "  controls:"), "rounds has no key 'controls'. Did you mean 'control'?"),
+        (("[random, no_new_rows]", "[randomly]"), "there is no control 'randomly'"),
+        (("{rounds: [1, 2]}", "{rounds: 1}"), "a value for each round is {rounds: [first, second, ...]}"),
+        (("rows@all", "row@all"), "reads 'row@all', which is no node of this recipe"),
+        (("    rows: {from: pool", "    rows: {from: pol"), "reads 'pol', which is no node"),
+    ],
+)
+def test_mistakes(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(write(tmp_path, RECIPE.replace(*change)))
+    assert said in str(error.value) and "loop.yaml:" in str(error.value)
+
+
+def test_values_can_be_set_before_unrolling(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path), ["rounds.n=1", "rounds.control=[]"])
+    assert set(recipe.nodes) == {"gold", "after", "pool@1", "rows@1", "seen@1", "train@1", "start@1"}
+
+
+def test_a_loop_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    recipe = write(tmp_path)
+    result = toolkit.run(recipe, out=tmp_path / "out", workers=1)
+    made = result.manifest["datasets"]
+    assert made["rows@3"]["rows_out"] == made["rows@3.random"]["rows_out"] == 4 and made["rows@3.no_new_rows"]["rows_out"] == 0
+    assert made["train@3"]["rows_out"] == 13 and made["train@3.no_new_rows"]["rows_out"] == 1
+    assert made["seen@2"]["info"]["accepted"] == 4 and made["seen@2"]["info"]["samples"] == 12
+    again = toolkit.run(recipe, out=tmp_path / "out", workers=1)
+    assert again.tasks["run"] == 0
+    more = toolkit.run(recipe, out=tmp_path / "out", workers=1, set=["rounds.n=2"])
+    assert more.tasks["run"] == 1 and "rows@2" in more.manifest["datasets"]  # `after` reads another round
+
+
+def test_rows_that_become_several_balance(tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        "datasets:\n  rows: {read: {jsonl: pool-1.jsonl, format: ultrafeedback, id: id}, steps: [{score: {verifier: {length: {min: 1}}}}, "
+        "{select_best: {top: 2}}, {dedup_exact: {by: text}}]}\n  pool: {read: {jsonl: pool-1.jsonl, format: ultrafeedback, id: id}}\n"
+        "  chosen: {from: pool, steps: [{select_best: {top: 2, control: [random, no_new_rows]}}]}\n"
+    )
+    result = toolkit.run(path, out=tmp_path / "out", workers=1)
+    entry = result.manifest["datasets"]["rows"]
+    assert (entry["rows_in"], entry["created"], entry["rows_out"]) == (4, 4, 8)
+    assert len(set(pq.read_table(tmp_path / "out" / "rows").column("id").to_pylist())) == 8
+    assert [result.manifest["datasets"][n]["rows_out"] for n in ("chosen", "chosen.random", "chosen.no_new_rows")] == [8, 8, 0]
