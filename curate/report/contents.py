@@ -33,7 +33,7 @@ class Line:
     tokens: float  # estimated from the bytes but in the last line of tokens; 0 where nothing is known
     estimated: bool
     dropped: dict[str, int]
-    seconds: float | None  # of one core
+    seconds: float | None  # of all workers together
     megabytes_per_second: float | None
 
 
@@ -163,7 +163,7 @@ def _tokens_per_byte(run: RunFolder, name: str, entry: Mapping[str, Any]) -> tup
 
 
 def _seconds_by_step(run: RunFolder, name: str) -> dict[str, float]:
-    """Core seconds of every step, all its phases, and of reading, which stands under 'read'."""
+    """Seconds of workers in every step, all its phases, and of reading, which stands under 'read'."""
     steps = {line["step"] for line in run.manifest["datasets"][name]["funnel"]}
     spent: defaultdict[str, float] = defaultdict(float)
     first = True

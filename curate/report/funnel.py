@@ -119,7 +119,7 @@ def print_summary(console: Console, manifest: Mapping[str, Any], out: str, secon
 
 
 def print_times(console: Console, manifest: Mapping[str, Any]) -> None:
-    """Print the core seconds of every stage, the costliest parts first."""
+    """Print the seconds that workers spent in every stage, the costliest parts first."""
     for label, spent in manifest["seconds"].items():
         parts = sorted(((what, s) for what, s in spent.items() if what != "task" and s >= 0.005), key=lambda item: -item[1])
         console.print(

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.distributions import Distributions, count, edges
@@ -18,6 +18,7 @@ from curate.step import Measured
 NUMBERS = st.lists(st.floats(-1e12, 1e12, allow_subnormal=False) | st.floats(0, 1) | st.just(0.0) | st.just(-0.0), max_size=50)
 
 
+@settings(max_examples=40)
 @given(NUMBERS)
 def test_every_number_lies_in_its_bin(numbers: list[float]) -> None:
     found = count(np.array([*numbers, np.nan]))
@@ -30,6 +31,7 @@ def test_every_number_lies_in_its_bin(numbers: list[float]) -> None:
         assert value == 0 or high - low <= abs(value) / 8 * 1.0001 or abs(value) < 1e-300
 
 
+@settings(max_examples=40)
 @given(NUMBERS, st.floats(-100, 1e6))
 def test_the_axis_keeps_every_count_and_shows_the_bound(numbers: list[float], bound: float) -> None:
     values = np.array(numbers)
