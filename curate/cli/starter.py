@@ -24,7 +24,7 @@ datasets:
 """
 
 READ = """\
-    # jsonl (.gz and .zst too), parquet, arrow, csv, text or installed_docs. `text` names the field with the text.
+    # jsonl (.gz and .zst too), parquet, arrow, csv, text, markdown, warc, wet, arc, hf, code or installed_docs. `text` names the field with the text.
 """
 
 ENGLISH = """\
