@@ -2,8 +2,7 @@
 
 `model.generate` has one random generator for a batch, so an answer would depend on its neighbours. Here token t of an answer is the inverse
 of the cumulative distribution at u(seed, t), a hash. Prompts that are asked several times are read once, their cache is copied; answers that have ended leave
-the batch when a quarter has. On a tiny model (0.2 M parameters, 2,000 prompts x 8 answers) the loop answers at the speed in
-docs/generation.md; vLLM is the engine for large models on a GPU.
+the batch when a quarter has. Its speed is in docs/generation.md; vLLM is the engine for large models on a GPU.
 """
 
 from __future__ import annotations
