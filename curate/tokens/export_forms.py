@@ -108,7 +108,7 @@ class Datatrove:
         self._finish()
         path = self._folder / f"{self._number:05d}.ds"
         self._tokens = self.files.enter_context(path.open("wb"))
-        self._index = self.files.enter_context(Path(f"{path}.index").open("wb"))
+        self._index = self.files.enter_context(path.with_name(f"{path.name}.index").open("wb"))
         self._about = f"sha256:{metadata['curate.tokenizer_sha256']}|{self._width}"
         self._number, self._written = self._number + 1, 0
 

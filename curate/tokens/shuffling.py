@@ -26,9 +26,9 @@ from curate.tokens.mapped import Stream, TokenShard, open_shard
 from curate.tokens.shard import FILE_BYTES, TokenShardWriter
 from curate.tokens.vocabulary import PREFIX
 
-BUCKET_BYTES = 128 << 20
-MAX_BUCKETS = 512  # files open at a time; above 64 GiB of tokens buckets grow
-HELD_BYTES = 256 << 20  # rows waiting to be written to buckets
+BUCKET_BYTES = 64 << 20
+MAX_BUCKETS = 512  # files open at a time; above 32 GiB of tokens buckets grow
+HELD_BYTES = 96 << 20  # rows waiting to be written to buckets
 PLACE = "_place"
 PIECES = pa.schema([("piece", pa.int32()), ("pieces", pa.int32())])
 NOT_SHUFFLED = ("curate.dataset", "curate.key")  # metadata that is of the input
