@@ -147,9 +147,18 @@ def _of_folder(folder: str) -> Repository:
     return Repository("", tuple(sorted(files, key=lambda f: f.path)), text)
 
 
-@lru_cache(maxsize=16)
 def _of_hub(name: str, revision: str | None) -> Repository:
-    """What the hub lists at a revision, asked for once."""
+    """What the hub lists at a revision: at a commit asked for once, at a branch each time, since it moves."""
+    return _at_commit(name, revision) if _COMMIT.fullmatch(revision or "") else _listed(name, revision)
+
+
+@lru_cache(maxsize=16)
+def _at_commit(name: str, commit: str | None) -> Repository:
+    return _listed(name, commit)
+
+
+def _listed(name: str, revision: str | None) -> Repository:
+    """Ask the hub."""
     try:
         from huggingface_hub import HfApi, HfFileSystem
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError

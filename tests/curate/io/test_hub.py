@@ -179,12 +179,12 @@ def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", where + "/{repo_id}/resolve/{revision}/{filename}")
     HfFileSystem.clear_instance_cache()
-    hub._of_hub.cache_clear()
+    hub._at_commit.cache_clear()
     yield Server
     server.shutdown()
     server.server_close()
     HfFileSystem.clear_instance_cache()
-    hub._of_hub.cache_clear()
+    hub._at_commit.cache_clear()
 
 
 def test_from_the_hub(served: type[Hub], tmp_path: Path) -> None:
