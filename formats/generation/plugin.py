@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from curate.errors import RecipeError
 from curate.registry import nearest
-from formats.generation.backend import Desk, Question, Sampling
+from formats.generation.backend import Desk, Question, Sampling, TooManyFailed
 from formats.generation.journal import Answer
 from formats.generation.models import PluginModel
 
@@ -99,6 +99,11 @@ class PluginBackend:
                 else:
                     desk.fail(question, f"plugin: {type(made).__name__}: {made}"[:200])
                 desk.progress()
+        except TooManyFailed:
+            for question, made in (done.get() for _ in range(flying)):  # calls under way are paid for
+                if isinstance(made, Answer):
+                    desk.answer(question, made)
+            raise
         finally:
             for _ in threads:
                 todo.put(None)

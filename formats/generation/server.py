@@ -134,6 +134,7 @@ class _Asking:
         self._held_until = 0.0
         self._good_at = time.monotonic()
         self._settled = asyncio.Event()
+        self._closing = False  # no new questions; what is in flight is waited for
 
     async def all(self) -> None:
         """Run `concurrency` askers until nothing is left; the first error stops all of them."""
@@ -143,6 +144,8 @@ class _Asking:
             done, _ = await asyncio.wait(askers, return_when=asyncio.FIRST_EXCEPTION)
             error = next((e for t in done if (e := t.exception()) is not None), None)
             if isinstance(error, CapReached | TooManyFailed):  # what is in flight is paid for: wait for it
+                self._closing = True
+                self._settled.set()
                 with contextlib.suppress(CapReached, TooManyFailed, Unreachable):
                     await asyncio.gather(*askers, return_exceptions=True)
             if error is not None:
@@ -160,7 +163,7 @@ class _Asking:
     async def _ask(self) -> None:
         connection = Connection(self._address)
         try:
-            while (question := self._desk.next()) is not None:
+            while not self._closing and (question := self._desk.next()) is not None:
                 if not self._desk.send(question):
                     self._desk.put_back(question)
                     self._settled.clear()

@@ -36,9 +36,9 @@ def expected(prompt: Prompt, base: str, sample: int) -> str:
 
 
 def test_every_failure_is_survived(start: Start, tmp_path: Path) -> None:
-    url, stub = start(latency=0.002, failing=0.4, hang=0.35)
+    url, stub = start(latency=0.002, failing=0.4, hang=1.2)
     asked = prompts(60)
-    found = ask(asked, backend(url), SAMPLING, tmp_path, base="7", samples=4)
+    found = ask(asked, backend(url, timeout_s=1), SAMPLING, tmp_path, base="7", samples=4)
     assert found == [[expected(p, "7", s) for s in range(4)] for p in asked]
     assert all(stub.stats[f"chosen_{kind}"] > 0 for kind in FAILURES)
     assert stub.stats["chosen_good"] + stub.stats["chosen_slow"] == 240  # nothing was asked for again that had been answered
@@ -155,6 +155,9 @@ def test_refused_prompts_fail_and_are_bounded(start: Start, tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"more than 10.00% of 20 questions failed \(.*http_400"):
         ask(prompts(20), backend(url, concurrency=1), SAMPLING, tmp_path, limits=Limits(max_failed=0.1))
     assert stub.stats["requests"] == 3  # two may fail
+    with pytest.raises(DataError, match="failed"):  # nothing new is asked after that, by nobody
+        ask(prompts(400), backend(url, concurrency=8), SAMPLING, tmp_path)
+    assert stub.stats["requests"] <= 3 + 8
     assert ask(prompts(2), backend(url), SAMPLING, tmp_path, limits=Limits(max_failed=1.0)) == [[None], [None]]
 
 
