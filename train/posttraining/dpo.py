@@ -119,12 +119,13 @@ class Dpo(PostTraining):
             ld_alpha=self.length_desensitized,
             f_divergence_type=self.divergence,
             use_weighting=self.weighting,
-            precompute_ref_log_probs=False,
+            precompute_ref_log_probs=self.precompute_reference,
             max_length=None,
         )
         stop = parts.setup.maker.stop_ids if self.mask_stop else frozenset()
         collator = PairCollator(parts.setup.tokenizer.pad_token_id, stop_ids=stop)
-        reference = None if isinstance(self.adapter, SoftPrompt) else parts.reference(self.reference)
+        alone = isinstance(self.adapter, SoftPrompt) or (self.precompute_reference and self.reference is None)  # it is the model itself
+        reference = None if alone else parts.reference(self.reference)
         made = Trainer(args=args, ref_model=reference, data_collator=collator, **parts.given)
         if not parts.padding:
             without_padding(parts.bare(made.model), parts.attention)

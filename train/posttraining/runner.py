@@ -135,11 +135,19 @@ class Setup:
         if self.rank == 0:
             if not _made(ready, identity):
                 ready.unlink(missing_ok=True)
+                self._forget()
                 self._examine(identity)
         else:
             while not _made(ready, identity):
                 time.sleep(_WAIT)
         self.findings = json.loads(ready.read_bytes())["findings"]
+
+    def _forget(self) -> None:
+        """Remove what a run of other settings or data has left in the work folder."""
+        for old in [*self.work.glob("checkpoint-*"), self.work / "tokenizer"]:
+            shutil.rmtree(old, ignore_errors=True)
+        for file in [*self.work.glob("*.arrow"), *self.work.glob("*.jsonl")]:
+            file.unlink()
 
     def _examine(self, identity: str) -> None:
         settings = self.node.doctor

@@ -111,7 +111,7 @@ def test_sft_losses_are_those_of_plain_trl(base: Path, tmp_path: Path) -> None:
     ("settings", "theirs"),
     [
         ({"rpo_alpha": 0.2}, {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.2]}),
-        ({"length_normalized": True, "beta": 5.0}, {"loss_type": ["sigmoid_norm"], "beta": 5.0}),
+        ({"length_normalized": True, "beta": 5.0, "precompute_reference": True}, {"loss_type": ["sigmoid_norm"], "beta": 5.0}),
     ],
 )
 def test_dpo_losses_are_those_of_plain_trl(base: Path, tmp_path: Path, settings: dict[str, Any], theirs: dict[str, Any]) -> None:
