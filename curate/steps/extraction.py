@@ -31,8 +31,8 @@ class Extract(Step):
     Adds extract_title, extract_author, extract_date (YYYY-MM-DD as the page has it), extract_site and extract_language
     (strings, null where the page does not tell) unless `metadata` is `none`. The result depends on the document and the
     engine's version alone. A document that takes more than `max_seconds` of CPU or `max_memory_mb`, or crashes the
-    engine, is quarantined ("timeout: ...", "memory: ...", "crash: ...", "failed: ..."; engines tell a lack of memory in all three of the last ways). About 1 MB of HTML per second and core with
-    Trafilatura, 15 with Resiliparse. Misses: text that scripts would fetch, frames, text in pictures; Resiliparse 2 leaves out most
+    engine, is quarantined ("timeout: ...", "memory: ...", "crash: ...", "failed: ..."; engines tell a lack of memory in all three of the last ways). About 2 MB of HTML per second and core with
+    Trafilatura, 30 with Resiliparse. Misses: text that scripts would fetch, frames, text in pictures; Resiliparse 2 leaves out most
     unordered lists.
     """
 
