@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,28 @@ def test_quickstart(tmp_path: Path) -> None:
     assert again.tasks["run"] == 0 and again.tasks["reused"] == sum(result.tasks.values())
 
 
+def test_rejection_sampling_recipe_is_valid_on_generated_problems(tmp_path: Path) -> None:
+    """Its run takes minutes: tests/bench/rejection_sampling.py."""
+    subprocess.run([sys.executable, str(PIPELINES / "arithmetic.py"), "--seed", "3", "-o", str(tmp_path / "arithmetic")], check=True)
+    path = tmp_path / "recipe.yaml"
+    path.write_text((PIPELINES / "rejection_sampling_math.yaml").read_text())
+    nodes = load_recipe(str(path)).nodes
+    assert {"pool@1", "rows@3", "rows@3.random", "sft@3.no_new_rows", "ledger@2"} <= set(nodes)
+    files = {f.stem: [json.loads(line) for line in f.read_text().splitlines()] for f in (tmp_path / "arithmetic").glob("*.jsonl")}
+    assert {name: len(rows) for name, rows in files.items()} == {
+        "heldout": 1000,
+        "seed": 1200,
+        "prompts-1": 2000,
+        "prompts-2": 2000,
+        "prompts-3": 2000,
+    }
+    prompts = [row["prompt"] for rows in files.values() for row in rows]
+    assert len(prompts) == len(set(prompts))
+    assert all(eval(row["prompt"][:-1]) == int(row["answer"]) for row in files["heldout"])  # sums and differences
+
+
 def test_every_recipe_is_known_here() -> None:
-    assert {p.name for p in PIPELINES.glob("*.yaml")} == {"quickstart.yaml", "web_en.yaml", "web_zh.yaml"}
+    assert {p.name for p in PIPELINES.glob("*.yaml")} == {"quickstart.yaml", "web_en.yaml", "web_zh.yaml", "rejection_sampling_math.yaml"}
 
 
 def test_starter_recipe_is_valid(tmp_path: Path) -> None:
