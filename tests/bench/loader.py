@@ -42,13 +42,14 @@ METADATA = {"curate.tokenizer_sha256": "0" * 64, "curate.vocab_size": "32000", "
 START_UP = """
 import sys, time
 from curate.loader import open_mix
-start = time.perf_counter()
+times = [(time.perf_counter(), time.process_time())]
 mix = open_mix(sys.argv[1])
-opened = time.perf_counter()
+times.append((time.perf_counter(), time.process_time()))
 mix.window(0)
-first = time.perf_counter()
+times.append((time.perf_counter(), time.process_time()))
 mix.windows(range(512))
-print(opened - start, first - start, time.perf_counter() - start)
+times.append((time.perf_counter(), time.process_time()))
+print(*(t - times[0][clock] for clock in (0, 1) for t in [x[clock] for x in times[1:]]))
 """
 
 
@@ -155,12 +156,8 @@ def start_up(run: Path, shards: int) -> dict[str, Any]:
     for _ in range(ROUNDS):
         done = subprocess.run([sys.executable, "-c", START_UP, str(opened.folder)], capture_output=True, text=True, check=True)
         times.append([float(t) for t in done.stdout.split()])
-    return {
-        "shards": shards,
-        "open_s": round(min(t[0] for t in times), 3),
-        "first_batch_s": round(min(t[1] for t in times), 3),
-        "made": cost,
-    }
+    names = [f"{what}_{clock}" for clock in ("s", "cpu_s") for what in ("open", "first_window", "first_batch")]
+    return {"shards": shards, "made": cost, **{name: round(min(t[i] for t in times), 3) for i, name in enumerate(names)}}
 
 
 def distances(count: int) -> dict[str, Any]:
