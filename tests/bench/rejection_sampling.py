@@ -45,14 +45,14 @@ def run_seed(seed: int, work: Path, arms: list[str]) -> tuple[dict[str, list[F64
 
 def right(folder: Path) -> F64:
     """Whether the first answer to each problem is right, in order of ids."""
-    table = pq.read_table(folder).combine_chunks().sort_by("id").combine_chunks()
+    table = pq.read_table(sorted(folder.glob("part-*.parquet"))).combine_chunks().sort_by("id").combine_chunks()
     pool = pool_of(table.to_batches()[0])
     return np.nan_to_num(pool.scores("right")[pool.offsets[:-1]])
 
 
 def passing_at(folder: Path, k: int) -> float | None:
     """Unbiased pass@k."""
-    pool = pool_of(pq.read_table(folder).combine_chunks().to_batches()[0])
+    pool = pool_of(pq.read_table(sorted(folder.glob("part-*.parquet"))).combine_chunks().to_batches()[0])
     score, n = pool.scores("right"), len(pool.offsets) - 1
     return pass_at_k(np.bincount(pool.group, minlength=n), np.bincount(pool.group[score == 1], minlength=n), k)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 import curate as toolkit
@@ -111,15 +110,13 @@ def test_values_can_be_set_before_unrolling(tmp_path: Path) -> None:
 
 def test_a_loop_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     recipe = write(tmp_path)
-    result = toolkit.run(recipe, out=tmp_path / "out", workers=1)
+    wanted = ["train@2", "seen@2", "rows@2.random", "rows@2.no_new_rows"]
+    result = toolkit.run(recipe, out=tmp_path / "out", workers=1, only=wanted)
     made = result.manifest["datasets"]
-    assert made["rows@3"]["rows_out"] == made["rows@3.random"]["rows_out"] == 4 and made["rows@3.no_new_rows"]["rows_out"] == 0
-    assert made["train@3"]["rows_out"] == 13 and made["train@3.no_new_rows"]["rows_out"] == 1
-    assert made["seen@2"]["info"]["accepted"] == 4 and made["seen@2"]["info"]["samples"] == 12
-    again = toolkit.run(recipe, out=tmp_path / "out", workers=1)
+    assert made["rows@2"]["rows_out"] == made["rows@2.random"]["rows_out"] == 4 and made["rows@2.no_new_rows"]["rows_out"] == 0
+    assert made["train@2"]["rows_out"] == 9 and made["seen@2"]["info"]["accepted"] == 4 and made["seen@2"]["info"]["samples"] == 12
+    again = toolkit.run(recipe, out=tmp_path / "out", workers=1, only=wanted)
     assert again.tasks["run"] == 0
-    more = toolkit.run(recipe, out=tmp_path / "out", workers=1, set=["rounds.n=2"])
-    assert more.tasks["run"] == 1 and "rows@2" in more.manifest["datasets"]  # `after` reads another round
 
 
 def test_rows_that_become_several_balance(tmp_path: Path) -> None:
@@ -133,5 +130,5 @@ def test_rows_that_become_several_balance(tmp_path: Path) -> None:
     result = toolkit.run(path, out=tmp_path / "out", workers=1)
     entry = result.manifest["datasets"]["rows"]
     assert (entry["rows_in"], entry["created"], entry["rows_out"]) == (4, 4, 8)
-    assert len(set(pq.read_table(tmp_path / "out" / "rows").column("id").to_pylist())) == 8
+    assert len(set(result["rows"].table().column("id").to_pylist())) == 8
     assert [result.manifest["datasets"][n]["rows_out"] for n in ("chosen", "chosen.random", "chosen.no_new_rows")] == [8, 8, 0]
