@@ -127,7 +127,7 @@ def test_what_the_fast_encoder_gets_wrong_is_refused(name: str, library: str, re
 
 
 @given(st.lists(st.text(max_size=60), max_size=8), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_text(both: tuple[Encoder, Encoder], texts: list[str], joined: bool) -> None:
     texts = [EOS.join(texts)] if joined else texts
     assert encode(both[0], texts) == encode(both[1], texts)

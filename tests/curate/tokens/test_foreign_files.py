@@ -85,7 +85,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(ValueError):
         assert read_sentencepiece(content).pieces
@@ -153,7 +153,7 @@ def merged(text: str, ranks: dict[str, float]) -> list[str]:
 
 
 @given(st.lists(st.text("ab", min_size=1, max_size=5), min_size=1, max_size=12, unique=True), st.text("ab", max_size=24))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_merges_say_the_same_as_ranks(pieces: list[str], text: str) -> None:
     ranks = {piece: float(rank) for rank, piece in enumerate(dict.fromkeys(["a", "b", *pieces]))}
     order = {parts: at for at, parts in enumerate(recovered_merges(ranks))}
