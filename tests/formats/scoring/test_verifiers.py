@@ -234,7 +234,7 @@ def test_settings_are_checked_when_the_recipe_is_read() -> None:
         ({"verifier": "math", "majority": True}, "exactly one"), ({"reward_model": ["a", "b"], "score_name": "x"}, "can't be set"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=said):
-            Score(**wrong)  # type: ignore[arg-type]
+            Score(**wrong)
     with pytest.raises(RecipeError, match="There are: math"):
         verifier("nothing like it")
 

@@ -255,7 +255,7 @@ def test_mistakes_are_told() -> None:
         one(SelectBest(by="reward"), rows)  # type: ignore[call-arg]
     for wrong in ({"by": ["r", "r"]}, {"min_score": 1.0}, {"top_share": 0.5}, {"length_penalty": 1.0}, {"by": "r", "max_similarity": 1.0}):
         with pytest.raises(ValueError):
-            SelectBest(**wrong)  # type: ignore[arg-type]
+            SelectBest(**wrong)
     for wrong in ({}, {"by": "r", "min_margin": 2.0, "max_margin": 1.0}, {"by": "r", "keep_truncated": True}):
         with pytest.raises(ValueError):
             SelectPairs(**wrong)  # type: ignore[arg-type]

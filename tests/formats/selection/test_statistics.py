@@ -26,7 +26,7 @@ from formats.selection.pool import pool_of
 from formats.selection.report import lines, report
 from formats.selection.statistics import agreement, best_of_n, correlation, divergence_bound, paired_gain, pass_at_k
 
-SCORES = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]]
+SCORES: list[list[float | None]] = [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 0.0]]
 
 
 def pool_table(rows: list[list[float | None]]) -> pa.Table:
@@ -49,9 +49,9 @@ def node(folder: Path, name: str, table: pa.Table) -> NodeInput:
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_pass_at_k_and_best_of_n_are_means_over_all_subsets(k: int) -> None:
     group = np.repeat(np.arange(4), 4)
-    score = np.array(SCORES).ravel()
-    passed = np.array([int(sum(row)) for row in SCORES])
-    subsets = [[max(c) for c in combinations(row, k)] for row in SCORES]
+    score = np.array(SCORES, float).ravel()
+    passed = np.array([sum(v == 1 for v in row) for row in SCORES])
+    subsets = [[max(v or 0.0 for v in c) for c in combinations(row, k)] for row in SCORES]
     expected = float(np.mean([np.mean(s) for s in subsets]))
     assert pass_at_k(np.full(4, 4), passed, k) == pytest.approx(expected)
     assert best_of_n(group, score, k) == pytest.approx(expected)
@@ -84,7 +84,7 @@ def test_a_control_has_the_size_and_nothing_of_the_scores(tmp_path: Path) -> Non
     for draw in ("random", "same_prompts", "none"):
         out = tmp_path / draw
         out.mkdir()
-        result = ControlNode(pool="pool", like="rows", draw=draw).run(inputs, out, WorkContext(seed=1), lambda share, text: None)  # type: ignore[arg-type]
+        result = ControlNode(pool="pool", like="rows", draw=draw).run(inputs, out, WorkContext(seed=1), lambda share, text: None)
         drawn[draw] = pq.read_table(out / "part-00000.parquet")
         assert drawn[draw].schema.remove_metadata() == chosen.schema.remove_metadata() and len(drawn[draw]) == result.rows_out
     assert len(drawn["none"]) == 0 and len(drawn["random"]) == 40
