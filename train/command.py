@@ -40,7 +40,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
 ) -> None:
     """Train a model; after an interruption the same command goes on from the last checkpoint."""
-    from curate.errors import RecipeError
+    from curate.errors import Interrupted, RecipeError
     from train.launch import run_job
     from train.progress import Line
 
@@ -62,7 +62,10 @@ def train(
                 if not force:
                     raise RecipeError(f"{target} has a model of other settings or data. Choose another --out, or --force to replace it.")
                 _clear(target, work)
-            info = run_job(job, processes, Line(name))
+            try:
+                info = run_job(job, processes, Line(name))
+            except KeyboardInterrupt as error:
+                raise Interrupted("interrupted before the first step was done; run the same command again") from error
     if os.environ.get("RANK", "0") == "0":
         typer.echo(json.dumps({"model": str(target), "info": info}) if as_json else f"wrote {target}", err=not as_json)
 
@@ -131,10 +134,14 @@ def as_input(name: str, path: Path) -> NodeInput:
         f for f in path.rglob("*") if f.is_file() and not f.name.startswith(("_", ".")) and not SKIPPED & set(f.relative_to(path).parts)
     )
     parts = tuple(str(f) for f in files)
-    about = path / "_dataset.json"
+    about, mix = path / "_dataset.json", path / "mix.json"
     if about.is_file():
         entry = json.loads(about.read_bytes())
         return NodeInput(name, str(path), parts, entry["digest"], entry["rows_out"], entry["tokens"], entry.get("bytes", 0))
+    if mix.is_file():
+        stages = json.loads(mix.read_bytes())["stages"]
+        windows, tokens = (sum(stage[key] for stage in stages) for key in ("windows", "tokens"))
+        return NodeInput(name, str(path), parts, file_checksum(str(mix)), windows, tokens)
     return NodeInput(name, str(path), parts, digest([[str(f.relative_to(path)), file_checksum(str(f))] for f in files]))
 
 

@@ -14,8 +14,9 @@ Needs no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from train.shapes import Shape, padded_vocabulary
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 TOKENS_PER_PARAMETER = 20
 STATE_BYTES = 16
 ASSUMED_MFU = 0.4
-ASSUMED_VOCABULARY = 32_000
+ASSUMED_VOCABULARY, ASSUMED_CONTEXT = 32_000, 2048  # until there is a mix
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,15 @@ def activation_bytes(shape: Shape, vocab_size: int, tokens: int, checkpointing: 
     return tokens * kept + 4.0 * min(tokens, 4096) * padded_vocabulary(vocab_size)
 
 
-def forecast_lines(node: Pretrain, data_tokens: int, exact: bool) -> list[str]:
-    """Lines for `curate plan`."""
+def forecast_lines(node: Pretrain, data_tokens: int, exact: bool, mix: Mapping[str, Any] | None = None) -> list[str]:
+    """Lines for `curate plan`. mix: what mix.json holds, where it is there already"""
     mark = "" if exact else "~"
+    assumed = {"seq_len": ASSUMED_CONTEXT, "tokenizer": {"curate.vocab_size": ASSUMED_VOCABULARY}}
+    window, vocabulary = (mix or assumed)["seq_len"], int((mix or assumed)["tokenizer"]["curate.vocab_size"])
     tokens = min(node.tokens or data_tokens, data_tokens) if data_tokens else node.tokens or 0
     if node.model is None:
         return [f"goes on from {node.init} over {mark}{tokens:,} tokens; its size is known when it is there"]
-    shape, vocabulary = node.model.shape(), ASSUMED_VOCABULARY
-    context = node.model.context or 2048
+    shape, context = node.model.shape(), int(window)
     found = parameters(shape, vocabulary)
     each = flops_per_token(shape, vocabulary, context)
     total = each * tokens
@@ -102,7 +104,7 @@ def forecast_lines(node: Pretrain, data_tokens: int, exact: bool) -> list[str]:
     in_flight = node.micro_batch_tokens or 32_768
     memory = STATE_BYTES * found.total + activation_bytes(shape, vocabulary, in_flight, node.activation_checkpointing)
     lines = [
-        f"{found.total:,} parameters ({found.matmul:,} in matrix products), with a vocabulary of about {vocabulary:,}",
+        f"{found.total:,} parameters ({found.matmul:,} in matrix products), with a vocabulary of {'' if mix else 'about '}{vocabulary:,}",
         f"{mark}{tokens:,} tokens: 6ND {6.0 * found.matmul * tokens:.2e} FLOP, with attention over {context:,} tokens {total:.2e}",
         f"about {memory / 1e9:,.1f} GB on a GPU: {STATE_BYTES} bytes a parameter, activations of {in_flight:,} tokens",
     ]

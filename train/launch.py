@@ -6,12 +6,16 @@ The first one that dies takes the others with it, so no rank waits for ever in a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +63,29 @@ def _run_many(job: TrainJob, count: int) -> dict[str, Any]:
     try:
         _watch(processes, work)
     except KeyboardInterrupt as error:
+        with contextlib.suppress(KeyboardInterrupt, CurateError):  # ranks had the signal too: they save and end; a second one does not wait
+            _watch(processes, work)
         raise Interrupted("interrupted; run the same command to go on from the last checkpoint") from error
     finally:
         for process in processes:
             process.kill()
             process.wait()
     return dict(json.loads((work / RESULT).read_bytes()))
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets from now on, so that a step can be finished and saved. Not where somebody else handles them."""
+    asked, before = threading.Event(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def free_port() -> int:

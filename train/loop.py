@@ -18,7 +18,6 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from curate import __version__
-from curate.errors import DataError, RecipeError
-from curate.loader import Mix
+from curate.errors import DataError, Interrupted
 from curate.node import Progress
 from train import spikes
 from train.attention import guard_packed, packed_inputs, use_attention
 from train.attribution import Tagger, add_sums, as_means, sums_by_label
-from train.batches import Rows, Source, Step, StepPlan, Steps, micro_batches, plan_steps
+from train.batches import Rows, Source, Step, Steps, micro_batches
 from train.checkpoint import Checkpoints
+from train.choices import choose
 from train.cost import attention_flops
 from train.isolation import prove
+from train.launch import stop_requests
 from train.loss import PackedLoss, document_sums
 from train.metrics import METRICS, Metrics, peak_flops
 from train.models import init_model, save_model
@@ -47,20 +47,6 @@ from train.parallel import World, accumulating, spread, whole, world
 from train.pretrain import Pretrain
 from train.validation import open_data, validate
 
-MOST_BATCH_TOKENS, STEPS_WANTED = 1 << 19, 500
-MICRO_TOKENS = {"cuda": 32_768, "cpu": 2048}
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Settings with everything chosen that they leave open."""
-
-    plan: StepPlan
-    micro: int  # windows of a micro-batch, at most
-    bf16: bool
-    attention: str
-    compiled: bool
-
 
 def pretrain(node: Pretrain, job: TrainJob, progress: Progress) -> dict[str, Any]:
     """Train, and write the model to job.out. Returns figures for the manifest, on every rank."""
@@ -69,31 +55,6 @@ def pretrain(node: Pretrain, job: TrainJob, progress: Progress) -> dict[str, Any
         torch.use_deterministic_algorithms(True)
     with world() as where:
         return Run(node, job, where, progress).all()
-
-
-def choose(node: Pretrain, mix: Mix, device: str) -> Choices:
-    """Fill in what the settings leave to the data and the device."""
-    windows = min(len(mix), (node.tokens or len(mix) * mix.seq_len) // mix.seq_len)
-    if node.tokens is not None and node.tokens > len(mix) * mix.seq_len:
-        raise RecipeError(
-            f"tokens: {node.tokens:,} are asked for and the mix has {len(mix) * mix.seq_len:,}. Make a longer mix, or ask for fewer."
-        )
-    wanted = node.batch_tokens or min(MOST_BATCH_TOKENS, max(1, windows * mix.seq_len // STEPS_WANTED))
-    batch = max(1, wanted // mix.seq_len)
-    if node.batch_tokens is None:
-        batch = 1 << (batch.bit_length() - 1)
-    ramp = node.batch_ramp
-    start = max(1, ramp.start // mix.seq_len) if ramp is not None else None
-    cuda = device == "cuda"
-    if node.attention == "flex" and not cuda:
-        raise RecipeError("attention: flex has no backward pass on a CPU. Use sdpa, or auto.")
-    return Choices(
-        plan_steps(windows, batch, start, ramp.until if ramp is not None else 0.0),
-        max(1, (node.micro_batch_tokens or MICRO_TOKENS["cuda" if cuda else "cpu"]) // mix.seq_len),
-        node.precision == "bf16" or (node.precision == "auto" and cuda),
-        node.attention if node.attention != "auto" else "varlen" if cuda else "sdpa",
-        cuda if node.compile is None else node.compile,
-    )
 
 
 class Run:
@@ -221,7 +182,11 @@ class Loop:
         )
 
     def train(self, state: dict[str, Any] | None) -> dict[str, Any]:
-        """Do all steps that are left. Returns figures for the manifest."""
+        """Do all steps that are left. Returns figures for the manifest. Ctrl-C and SIGTERM end it behind a saved step."""
+        with stop_requests() as self.asked_to_stop:
+            return self._train(state)
+
+    def _train(self, state: dict[str, Any] | None) -> dict[str, Any]:
         start = 0
         last: dict[str, Any] = {"loss": math.nan}
         if state is not None:
@@ -241,9 +206,13 @@ class Loop:
                     metrics.speed(step.number, last["tokens"], now - began, self._flops(step), peak, last["loss"])
                 self._validate(step.number, metrics)
                 done = step.number + 1
-                if done < self.plan.steps and self._time_to_save(done, now - saved):
+                due, stopped = self._time_to_save(done, now - saved)
+                if done < self.plan.steps and due:
                     self._save(done, last)
                     saved = time.monotonic()
+                if done < self.plan.steps and stopped:
+                    self.checkpoints.wait()
+                    raise Interrupted(f"interrupted after step {done:,}, which is saved; run the same command to go on")
         finally:
             if metrics is not None:
                 metrics.close()
@@ -350,13 +319,15 @@ class Loop:
         total: float = 6.0 * self.matmul * tokens + attention_flops(*self.heads, sum(rows.squares() for rows in step.parts))
         return total
 
-    def _time_to_save(self, done: int, seconds: float) -> bool:
+    def _time_to_save(self, done: int, seconds: float) -> tuple[bool, bool]:
+        """(save now, and stop then), the same on all ranks."""
         when = self.node.checkpoints
         late = when.every_minutes is not None and seconds > 60 * when.every_minutes
         due = when.every_steps is not None and done % when.every_steps == 0
-        if self.where.size > 1 and when.every_minutes is not None:
-            late = bool(self.where.sums([float(late and self.where.first)])[0])
-        return due or late
+        stop = self.asked_to_stop.is_set()
+        if self.where.size > 1:
+            late, stop = (bool(n) for n in self.where.sums([float(late and self.where.first), float(stop)]))
+        return due or late or stop, stop
 
     def _save(self, done: int, last: dict[str, Any]) -> None:
         state = {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from curate.mix_schedule import parse_tokens
 from curate.node import NodeInput, Progress
-from train.node import ModelNode, TrainJob
+from train.node import MIX, ModelNode, TrainJob
 
 Tokens = Annotated[int, BeforeValidator(parse_tokens)]
 
@@ -144,7 +146,10 @@ class Pretrain(ModelNode):
         """Parameters, FLOPs, memory, time and money."""
         from train.cost import forecast_lines
 
-        return forecast_lines(self, inputs[self.data].tokens if self.data in inputs else 0, exact)
+        data = inputs.get(self.data)
+        mix = Path(data.folder) / MIX if data is not None and data.folder else None
+        known = json.loads(mix.read_bytes()) if mix is not None and mix.is_file() else None
+        return forecast_lines(self, data.tokens if data is not None else 0, exact, known)
 
     def train(self, job: TrainJob, progress: Progress) -> dict[str, Any]:
         from train.loop import pretrain

@@ -224,6 +224,15 @@ def test_killed_at_five_steps_it_goes_on_with_the_same_bits(run: tuple[Path, Nod
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
     for name in ("model.safetensors", "training.json"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    child = forked(lambda: train(run, tmp_path / "asked", **{**changed, "checkpoints": {"keep": 1}}))
+    asked = tmp_path / "asked" / "work"
+    while not ((asked / "metrics.jsonl").exists() and len((asked / "metrics.jsonl").read_text().splitlines()) >= 4):
+        time.sleep(0.002)
+    os.kill(child, signal.SIGTERM)
+    if ended(child) == 1:  # it saved the step and raised Interrupted
+        assert list(asked.glob("step-*")) and not (tmp_path / "asked" / "training.json").exists()
+        assert ended(forked(lambda: train(run, tmp_path / "asked", **{**changed, "checkpoints": {"keep": 1}}))) == 0
+    assert lines(tmp_path / "asked") == lines(tmp_path / "whole")
     with pytest.raises(DataError, match="checkpoint of other settings"):
         train(run, tmp_path / "killed", **{**changed, "clip": 0.5})
 
