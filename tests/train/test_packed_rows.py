@@ -1,4 +1,4 @@
-"""Micro-batches of a packed mix: padding is learnt nowhere, seen by no document, and no piece of its own."""
+"""Micro-batches of a packed mix: padding is learnt nowhere, and a piece of its own that no label counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curate.loader import open_mix
 from curate.mixing import MixNode
 from tests.curate.test_mix_choice import SEQ_LEN, dataset
 from tests.curate.tokens.small import TEXTS, byte_bpe
-from train.attribution import Tagger
+from train.attribution import NONE, Tagger
 from train.batches import IGNORED, Source
 
 
@@ -29,9 +29,11 @@ def test_padding(tmp_path: Path) -> None:
         real = mix.sizes(list(windows))
         assert (real < SEQ_LEN).any()
         pieces = [p for k in windows for p in mix.trace(k)]
-        assert rows.tags.shape == (2, len(pieces)) and len(rows.learnt) == len(pieces) == len(rows.pieces) - 1
-        starts = [i * SEQ_LEN + p.start for i, k in enumerate(windows) for p in mix.trace(k)]
+        starts = [i * SEQ_LEN + int(s) for i, k in enumerate(windows) for s in mix.document_starts(k)[:-1]]
         assert rows.pieces.tolist() == [*starts, len(windows) * SEQ_LEN]
+        assert rows.tags.shape == (2, len(starts)) and len(rows.learnt) == len(starts)
+        padding = rows.tags[0] == NONE
+        assert padding.sum() == len(starts) - len(pieces) == (real < SEQ_LEN).sum() and not rows.learnt[padding].any()
         for i, size in enumerate(real):
             labels = rows.labels[i]
             assert (labels[size - 1 :] == IGNORED).all()
@@ -40,6 +42,5 @@ def test_padding(tmp_path: Path) -> None:
             assert rows.positions[i, 0] == 0 and (not isolate or size == SEQ_LEN or rows.positions[i, size] == 0)
         expected = sum(p.stop - p.start - 1 for p in pieces) if isolate else int((real - 1).sum())
         assert rows.real == expected
-        borders = set(rows.ends.tolist())
-        assert not isolate or borders == {*rows.pieces.tolist(), *(i * SEQ_LEN + int(n) for i, n in enumerate(real))}
+        assert not isolate or set(rows.ends.tolist()) == set(rows.pieces.tolist())
         assert np.array_equal(rows.tokens, mix.windows(list(windows)))
