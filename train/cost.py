@@ -91,7 +91,7 @@ def activation_bytes(shape: Shape, vocab_size: int, tokens: int, checkpointing: 
 def forecast_lines(node: Pretrain, data_tokens: int, exact: bool, mix: Mapping[str, Any] | None = None) -> list[str]:
     """Lines for `curate plan`. mix: what mix.json holds, where it is there already"""
     mark = "" if exact else "~"
-    assumed = {"seq_len": ASSUMED_CONTEXT, "tokenizer": {"curate.vocab_size": ASSUMED_VOCABULARY}}
+    assumed: dict[str, Any] = {"seq_len": ASSUMED_CONTEXT, "tokenizer": {"curate.vocab_size": ASSUMED_VOCABULARY}}
     window, vocabulary = (mix or assumed)["seq_len"], int((mix or assumed)["tokenizer"]["curate.vocab_size"])
     tokens = min(node.tokens or data_tokens, data_tokens) if data_tokens else node.tokens or 0
     if node.model is None:

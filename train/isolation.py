@@ -17,7 +17,7 @@ from curate.errors import DataError
 ROUNDING = 1e-3  # share of the largest hidden state, for kernels whose order of sums may differ
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def leakage(model: PreTrainedModel, inputs: dict[str, Any], ends: Tensor) -> tuple[float, float]:
     """(largest change of other documents, largest change of the changed document), as shares of the largest hidden state.
 

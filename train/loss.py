@@ -45,7 +45,7 @@ def _with_gradient(hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor
     return losses, total, gradient @ weight, gradient.T @ hidden
 
 
-class _ChunkedLoss(torch.autograd.Function):
+class _ChunkedLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is Any to the type checker
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor, z: float, compiled: bool) -> tuple[Tensor, Tensor]:
         size = chunk_tokens(weight.shape[0], weight.device.type)
@@ -66,7 +66,7 @@ class _ChunkedLoss(torch.autograd.Function):
         return (losses.sum() + z * extra) * scale, losses
 
     @staticmethod
-    def backward(ctx: Any, of_loss: Tensor, of_losses: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, of_loss: Tensor, of_losses: Tensor) -> tuple[Tensor | None, ...]:
         on_hidden, on_weight = ctx.saved_tensors
         return on_hidden.mul_(of_loss.to(on_hidden.dtype)), on_weight.mul_(of_loss), None, None, None, None
 
@@ -113,7 +113,7 @@ def document_sums(losses: Tensor, pieces: Tensor) -> Tensor:
     return torch.segment_reduce(losses.double(), "sum", offsets=pieces)
 
 
-class PackedLoss(nn.Module):
+class PackedLoss(nn.Module):  # type: ignore[misc]
     """A language model and its loss as one module, so that DDP and FSDP see all parameters in one forward."""
 
     def __init__(self, model: PreTrainedModel, z: float, compiled: bool) -> None:
