@@ -31,9 +31,10 @@ def choose(node: Pretrain, mix: Mix, device: str) -> Choices:
         raise RecipeError(
             f"tokens: {node.tokens:,} are asked for and the mix has {len(mix) * mix.seq_len:,}. Make a longer mix, or ask for fewer."
         )
-    wanted = node.batch_tokens or min(MOST_BATCH_TOKENS, max(1, windows * mix.seq_len // STEPS_WANTED))
+    planned = (mix.description.get("batch_windows") or 0) * mix.seq_len
+    wanted = node.batch_tokens or planned or min(MOST_BATCH_TOKENS, max(1, windows * mix.seq_len // STEPS_WANTED))
     batch = max(1, wanted // mix.seq_len)
-    if node.batch_tokens is None:
+    if node.batch_tokens is None and not planned:
         batch = 1 << (batch.bit_length() - 1)
     ramp = node.batch_ramp
     start = max(1, ramp.start // mix.seq_len) if ramp is not None else None

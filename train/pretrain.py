@@ -92,7 +92,10 @@ class Pretrain(ModelNode):
 
     tokens: Tokens | None = Field(default=None, ge=1, le=1 << 50, description="tokens to train on; the whole mix where not set")
     batch_tokens: Tokens | None = Field(
-        default=None, ge=1, le=1 << 40, description="tokens of a step over all processes, in whole windows; chosen where not set"
+        default=None,
+        ge=1,
+        le=1 << 40,
+        description="tokens of a step over all processes, in whole windows; the mix's batch_windows where not set, else chosen",
     )
     batch_ramp: BatchRamp | None = Field(default=None, description="smaller batches at the start")
     micro_batch_tokens: Tokens | None = Field(

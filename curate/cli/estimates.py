@@ -17,7 +17,7 @@ from curate.errors import CurateError
 from curate.io.reader import Reader
 from curate.node import NodeInput
 from curate.plan import make_plan
-from curate.recipe_nodes import DatasetNode, Recipe
+from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 
 BYTES_PER_TOKEN = 4.3  # English web text with a 32k vocabulary
 PACKED_RATIO = 3  # text bytes for a byte of a compressed file
@@ -47,7 +47,10 @@ def estimates(recipe: Recipe, stages: list[dict[str, Any]], out: Path) -> tuple[
             continue
         upstream = node.upstream if isinstance(node, DatasetNode) else None
         count = read.get(name) or (found[upstream].bytes if upstream in found else 0)
-        found[name] = NodeInput(name, "", (), "", 0, int(count / BYTES_PER_TOKEN), count)
+        tokens = int(count / BYTES_PER_TOKEN)
+        if isinstance(node, SpecialNode) and node.kind == "mix":  # as long as it says, whatever it reads
+            tokens = sum(stage.tokens for stage in getattr(node.node, "stages", ()))
+        found[name] = NodeInput(name, "", (), "", 0, tokens, count)
     return found, f"a run over a sample, {out.name}@sample" if measured else GUESSED
 
 
