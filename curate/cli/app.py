@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from curate.cli import audits, classifiers, documents, exports, indexes, look, recipes, reports, running, starting, tokenizers, training, tuning
+from curate.cli import (
+    audits,
+    classifiers,
+    documents,
+    exports,
+    indexes,
+    look,
+    recipes,
+    reports,
+    running,
+    starting,
+    tokenizers,
+    training,
+    tuning,
+)
 from curate.registry import installed
 
 

@@ -67,7 +67,8 @@ def kernel(signature: Any, *, allocates: bool = True) -> Callable[[Callable[...,
 
 def inline(function: Callable[..., Any]) -> Any:
     """Mark a small function that kernels call; compiled into its callers."""
-    return numba.njit(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    compile_: Any = numba.njit  # its types leave out what is set here
+    return compile_(inline="always", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 def leaf(function: Callable[..., Any]) -> Any:
