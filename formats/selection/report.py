@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import typer
 
 from curate.errors import RecipeError
 from formats.selection.pool import F64, Pool, pool_of
@@ -21,17 +18,8 @@ from formats.selection.statistics import agreement, best_of_n, correlation, dive
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def pool(
-    files: Annotated[list[Path], typer.Argument(help="Parquet files of records with candidates, or a dataset's folder.")],
-    passes: Annotated[float, typer.Option(help="Least score that passes, for pass@k.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
-) -> None:
-    """Show a pool: scores, pass@k, best of n with its divergence, reward against length, agreement of scores."""
-    found = report(_pool(files), passes)
-    sys.stdout.write(json.dumps(found) + "\n" if as_json else "\n".join(lines(found)) + "\n")
-
-
-def _pool(files: list[Path]) -> Pool:
+def read_pool(files: list[Path]) -> Pool:
+    """The candidates of Parquet files of records, or of a dataset's folder. Raises RecipeError where there are none."""
     paths = [p for f in files for p in (sorted(f.glob("*.parquet")) if f.is_dir() else [f])]
     missing = next((p for p in paths if not p.exists()), None)
     if missing is not None or not paths:
