@@ -135,6 +135,7 @@ def test_public_names() -> None:
         ("import curate", ("numpy", "pyarrow", "pydantic", "polars", "numba", "rich", "typer")),
         ("import curate.api, curate.recipe", ("numba", "polars", "tokenizers", "torch", "spacy", "ftfy", "phonenumbers")),
         ("from curate.cli.app import build_app; build_app(['run'])", ("pyarrow", "numba", "polars", "numpy", "pydantic")),
+        ("from curate.cli.app import build_app; build_app(['--help'])", ("pyarrow", "numba", "polars", "numpy", "torch")),
     ],
 )
 def test_nothing_heavy_is_imported_early(code: str, absent: tuple[str, ...]) -> None:
