@@ -103,7 +103,13 @@ def test_rejection_sampling_recipe_is_valid_on_generated_problems(tmp_path: Path
 
 
 def test_every_recipe_is_known_here() -> None:
-    assert {p.name for p in PIPELINES.glob("*.yaml")} == {"quickstart.yaml", "web_en.yaml", "web_zh.yaml", "rejection_sampling_math.yaml"}
+    assert {p.name for p in PIPELINES.glob("*.yaml")} == {
+        "quickstart.yaml",
+        "rejection_sampling_math.yaml",
+        "text_to_chat.yaml",
+        "web_en.yaml",
+        "web_zh.yaml",
+    }
 
 
 def test_starter_recipe_is_valid(tmp_path: Path) -> None:

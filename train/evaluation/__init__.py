@@ -7,5 +7,7 @@ train.evaluation.metrics     figures of a task from what the model said
 train.evaluation.evaluate    tasks x model -> Result (figures, and a line for each item)
 train.evaluation.bootstrap   paired intervals between two results
 train.evaluation.harness     the same files through lm-eval
+train.evaluation.asking      one model, loaded and asked
 train.evaluation.command     `curate eval`
+train.evaluation.node        the node `evaluate`: models of a recipe
 """

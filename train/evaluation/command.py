@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from train.evaluation.evaluate import TaskResult
-    from train.evaluation.tasks import Task
 
 
 def eval_(
@@ -30,6 +29,7 @@ def eval_(
 ) -> None:
     """Ask models the items of files, and print accuracy, bits per byte and what else the items allow."""
     from curate.errors import RecipeError
+    from train.evaluation.asking import Asking, ask
     from train.evaluation.evaluate import save
     from train.evaluation.tasks import load_tasks
     from train.evaluation.terminal import Bar, show
@@ -39,12 +39,13 @@ def eval_(
     if out is not None and len(models) > 1:
         raise RecipeError("--out takes the results of one model. Without it each model's folder gets its own.")
     loaded = load_tasks(tasks)
+    how = Asking(chat, device, dtype, batch_tokens, max_length, harness)
     results: dict[str, Sequence[TaskResult]] = {}
     written: dict[str, str] = {}
     for name in models:
         folder = _folder(name)
         with Bar(name, quiet=as_json) as bar:
-            found = _ask(folder, loaded, chat, device, dtype, batch_tokens, max_length, harness, bar)
+            found = ask(folder, loaded, how, bar)
         target = out or (Path(folder) / "evaluation" if Path(folder).is_dir() else Path("evaluation") / name.replace("/", "_"))
         written[name] = str(save(found, target, {"model": name, "harness": harness}))
         results[name] = found
@@ -55,31 +56,6 @@ def eval_(
     show(results)
     for path in written.values():
         typer.echo(f"wrote {path}", err=True)
-
-
-def _ask(
-    folder: str, tasks: list[Task], chat: bool, device: str, dtype: str, batch_tokens: int, max_length: int | None, harness: str, bar: Any
-) -> list[TaskResult]:
-    """Load one model and ask it everything."""
-    import torch
-    from transformers import AutoTokenizer
-
-    from train.evaluation.answering import FolderAnswerer
-    from train.evaluation.evaluate import evaluate
-    from train.evaluation.harness import ask_lm_eval
-    from train.evaluation.scorer import Scorer
-    from train.models import load_model
-
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    kind = ("bfloat16" if place.startswith("cuda") else "float32") if dtype == "auto" else dtype
-    model = load_model(folder, getattr(torch, kind)).to(place).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder.removeprefix("hub:"), trust_remote_code=False)
-    if harness == "lm-eval":
-        return ask_lm_eval(model, tokenizer, tasks, max_length)
-    scorer = Scorer(model, tokenizer, batch_tokens, max_length)
-    writes = any(task.kind in ("answer", "code") for task in tasks)
-    answerer = FolderAnswerer(folder, chat, bar.tick, dtype=kind, device="cuda" if place.startswith("cuda") else "cpu") if writes else None
-    return evaluate(scorer, tasks, answerer, bar)
 
 
 def _folder(name: str) -> str:

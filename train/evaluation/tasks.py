@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,43 @@ class Task:
         return self.kind == "choice" and len({item.choices for item in self.items}) == 1 and not self.items[0].contexts
 
 
-def load_tasks(given: Sequence[str]) -> list[Task]:
-    """Tasks of files and YAML files. Raises RecipeError for wrong settings, DataError for files without items."""
-    tasks: list[Task] = []
-    for entry in given:
-        if Path(entry).suffix in (".yaml", ".yml"):
-            tasks += [load_task(settings, str(Path(entry).parent)) for settings in _from_yaml(Path(entry))]
-        else:
-            tasks.append(load_task(TaskSettings(file=entry), "."))
+def load_tasks(given: Sequence[str], limit: int | None = None) -> list[Task]:
+    """Tasks of files and YAML files. limit: most items of each. Raises RecipeError for wrong settings, DataError for files without items."""
+    tasks = [load_task(_limited(settings, limit), folder) for settings, folder in _settings(given)]
     names = [task.name for task in tasks]
     for name in names:
         if names.count(name) > 1:
             raise RecipeError(f"two tasks are called {name!r}. Give `name:` in a task file.")
     return tasks
+
+
+def task_files(given: Sequence[str]) -> list[str]:
+    """Every file whose content decides what is asked: YAML files, items, items that examples are drawn from. Sorted, each once."""
+    found = {entry for entry in given if _is_yaml(entry)}
+    for settings, folder in _settings(given):
+        for pattern in (settings.file, settings.shots_from):
+            if pattern is not None:
+                found |= {source.uri for source in list_files((pattern,), folder, SUFFIXES, "tasks")}
+    return sorted(found)
+
+
+def _settings(given: Sequence[str]) -> Iterator[tuple[TaskSettings, str]]:
+    """Settings of every task, and the folder where their relative paths start."""
+    for entry in given:
+        if _is_yaml(entry):
+            yield from ((settings, str(Path(entry).parent)) for settings in _from_yaml(Path(entry)))
+        else:
+            yield TaskSettings(file=entry), "."
+
+
+def _is_yaml(entry: str) -> bool:
+    return Path(entry).suffix in (".yaml", ".yml")
+
+
+def _limited(settings: TaskSettings, limit: int | None) -> TaskSettings:
+    if limit is None or (settings.limit is not None and settings.limit <= limit):
+        return settings
+    return settings.model_copy(update={"limit": limit})
 
 
 def _from_yaml(path: Path) -> list[TaskSettings]:
