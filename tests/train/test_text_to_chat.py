@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-import curate as toolkit
 from curate.errors import RecipeError
+from curate.executors.executor import Executor
 from curate.recipe import load_recipe
+from curate.runner import run_recipe
+from curate.worker import execute
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # torch, transformers and trl warn about each other
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 RECIPE = PIPELINES / "text_to_chat.yaml"
@@ -34,6 +39,15 @@ SMALLER = (
     "models.better.steps=10",
     "models.final.steps=4",
 )
+
+
+class Here(Executor):
+    """Tasks one after the other in this process: torch is imported once, where `local` starts a process for each model."""
+
+    def run(self, job_path: str, tasks: Sequence[int], progress: Any, whole_machine: bool = False) -> None:
+        for task in tasks:
+            execute(job_path, task, lambda *_: None)
+            progress(task, 0, 0)
 
 
 def questions() -> Any:
@@ -59,10 +73,10 @@ def test_questions_are_true_and_stand_in_one_file() -> None:
 
 
 def test_from_text_to_figures_of_a_model(tmp_path: Path) -> None:
-    result = toolkit.run(RECIPE, out=tmp_path / "run", workers=1, set=SMALLER)
-    entries = {**result.manifest["datasets"], **result.manifest["models"]}
+    manifest = run_recipe(load_recipe(str(RECIPE), SMALLER), tmp_path / "run", Here()).manifest
+    entries = {**manifest["datasets"], **manifest["models"]}
     assert set(entries) == set(load_recipe(str(RECIPE)).nodes) and len(entries) == 15
-    for entry in result.manifest["datasets"].values():
+    for entry in manifest["datasets"].values():
         if entry["rows_in"] is not None:
             left = entry["rows_out"] + sum(entry["dropped"].values()) + entry["merged"] + entry["quarantined"]
             assert entry["rows_in"] + entry["created"] == left, entry
