@@ -18,7 +18,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from curate.errors import RecipeError
 
@@ -47,6 +49,10 @@ def parse_tokens(value: Any) -> Any:
     if amount.denominator != 1:
         raise ValueError(f"must be a whole number of tokens, got {value!r}")
     return int(amount)
+
+
+# A setting that takes either. Whole numbers inside.
+TokenCount = Annotated[int, BeforeValidator(parse_tokens, json_schema_input_type=int | str)]
 
 
 def largest_remainder(shares: Sequence[Fraction], total: int) -> tuple[int, ...]:

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.errors import DataError, StepError
-from curate.mix_schedule import parse_tokens
+from curate.mix_schedule import TokenCount
 from curate.mix_windows import BestFit, Concat, IndexWriter
 from curate.steps.sampling import draws
 from curate.tokens.mapped import TokenShard
@@ -71,7 +71,7 @@ class Split(Settings):
         default=None, min_length=1, max_length=MAX_GROUPS, description="or these weights; values that are not named are not trained on"
     )
 
-    min_tokens: Annotated[int, BeforeValidator(parse_tokens)] = Field(
+    min_tokens: TokenCount = Field(
         default=0, ge=0, le=10**15, description="values with fewer tokens are not trained on, such as the few documents of a wrong language"
     )
 

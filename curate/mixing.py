@@ -29,9 +29,9 @@ from curate.fingerprint import canonical
 from curate.mix_schedule import (
     Segment,
     Supply,
+    TokenCount,
     feasibility,
     normalised,
-    parse_tokens,
     planned_counts,
     powered,
     refuse_short,
@@ -48,17 +48,19 @@ Weight = Annotated[float, Field(gt=0, le=1e9)]
 Name = Annotated[str, Field(min_length=1)]
 
 
-def _short(key: str) -> BeforeValidator:
-    """A bare value is the setting `key`."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value)
+def _short(key: str, forms: Any) -> BeforeValidator:
+    """A bare value is the setting `key`. forms: both, for editors."""
+
+    def longer(value: Any) -> Any:
+        return {key: value} if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+    return BeforeValidator(longer, json_schema_input_type=forms)
 
 
 class MixStage(Settings):
     """A stretch of training with its own shares."""
 
-    tokens: Annotated[int, BeforeValidator(parse_tokens)] = Field(
-        ge=1, le=10**15, description="length, such as 900M; rounded down to whole windows"
-    )
+    tokens: TokenCount = Field(ge=1, le=10**15, description="length, such as 900M; rounded down to whole windows")
     weights: dict[str, Weight] | list[Name] = Field(
         min_length=1,
         max_length=4096,
@@ -103,10 +105,10 @@ class MixNode(Node):
         default="split", description="best_fit: documents of more than seq_len tokens are cut into pieces, lose their end, or are left out"
     )
     pad_id: int | None = Field(default=None, ge=0, le=2**32 - 1, description="token that fills windows up; EOS where it is not set")
-    held_out: Annotated[HeldOut, _short("share")] | None = Field(
+    held_out: Annotated[HeldOut, _short("share", HeldOut | float)] | None = Field(
         default=None, description="validation data, never trained on: a share, or {share, by, key}"
     )
-    repeat: dict[str, Annotated[Repeat, _short("column")]] = Field(
+    repeat: dict[str, Annotated[Repeat, _short("column", Repeat | str)]] = Field(
         default_factory=dict, description="dataset -> column that says how often a document is seen in an epoch, such as dup_weight"
     )
     split: dict[str, Split] = Field(

@@ -16,11 +16,26 @@ from curate.describe import summary_of
 from curate.errors import CurateError
 from curate.io.reader import Reader
 from curate.recipe_build import KEEP_DROPPED, MAX_SEED, needs_paths
+from curate.recipe_rounds import MAX_ROUNDS
 from curate.settings import fields
 from curate.step import Step
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = {"pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"}
+_BLOCK = {"type": "object", "additionalProperties": {"type": "object"}}  # any value may be {rounds: [first, second, ...]}
+_ROUNDS = {
+    "type": "object",
+    "description": "a block of nodes, unrolled to n copies: name@1, name@2, ...",
+    "properties": {
+        "n": {"type": "integer", "minimum": 1, "maximum": MAX_ROUNDS},
+        **{key: {"type": "object", "additionalProperties": {"type": "string"}} for key in ("start", "next")},
+        "control": {"type": "array", "items": {"type": "string"}},
+        "datasets": _BLOCK,
+        "models": _BLOCK,
+    },
+    "required": ["n"],
+    "additionalProperties": False,
+}
 _PATHS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 
 
@@ -74,7 +89,12 @@ class _Schema:
 
     def read(self, classes: dict[str, Any]) -> dict[str, Any]:
         """The value of `read`: one reader's name with paths, and its settings beside it."""
-        return {"anyOf": [self._reader(name, cls) for name, cls in classes.items()]}
+        forms = [self._reader(name, cls) for name, cls in classes.items()]
+        for name, cls in classes.items():
+            if name.endswith("_records"):  # `jsonl:` with a `format` beside it is the reader jsonl_records
+                form = self._reader(name.removesuffix("_records"), cls)
+                forms.append({**form, "required": [*form["required"], "format"]})
+        return {"anyOf": forms}
 
     def _reader(self, name: str, cls: type[Reader] | None) -> dict[str, Any]:
         own = dict(self.definitions[self.ids[cls]]["properties"]) if cls is not None else {}
@@ -127,7 +147,7 @@ class _Schema:
             "$schema": DIALECT,
             "title": "curate recipe",
             "type": "object",
-            "properties": {"name": name, "seed": seed, **nodes, **self.dataset_keys()},
+            "properties": {"name": name, "seed": seed, **nodes, "rounds": _ROUNDS, **self.dataset_keys()},
             "additionalProperties": False,
             "$defs": self.definitions,
         }

@@ -119,3 +119,15 @@ def test_starter_recipe_is_valid(tmp_path: Path) -> None:
     (tmp_path / "data" / "a.jsonl").write_text('{"text": "x"}\n')
     (tmp_path / "r.yaml").write_text(starter("mine", "r.yaml", "data/*.jsonl"))
     assert list(load_recipe(str(tmp_path / "r.yaml")).nodes) == ["web"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in PIPELINES.glob("*.yaml")))
+def test_the_schema_for_editors_takes_what_we_ship(name: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="the JSON Schema validator is in the extra synth")
+    from curate.recipe_schema import json_schema
+    from curate.recipe_yaml import Problems, parse_file
+
+    problems = Problems(name)
+    tree = parse_file(str(PIPELINES / name), problems)
+    assert not problems.found
+    jsonschema.Draft202012Validator(json_schema()).validate(tree.plain())

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from curate.mix_schedule import parse_tokens
+from curate.mix_schedule import TokenCount
 from curate.node import NodeInput, Progress
 from train.node import MIX, ModelNode, TrainJob
-
-Tokens = Annotated[int, BeforeValidator(parse_tokens)]
 
 
 class _Settings(BaseModel):
@@ -47,7 +45,7 @@ class Schedule(_Settings):
 class BatchRamp(_Settings):
     """Smaller batches at the start."""
 
-    start: Tokens = Field(ge=1, le=1 << 40, description="tokens of a batch at the start")
+    start: TokenCount = Field(ge=1, le=1 << 40, description="tokens of a batch at the start")
     until: float = Field(
         default=0.1, gt=0, le=1, description="share of the run's tokens after which batches are whole; steps of a doubling"
     )
@@ -90,15 +88,15 @@ class Pretrain(ModelNode):
     summary: ClassVar[str] = "a language model learnt from a mix of tokens"
     fresh: ClassVar[bool] = True
 
-    tokens: Tokens | None = Field(default=None, ge=1, le=1 << 50, description="tokens to train on; the whole mix where not set")
-    batch_tokens: Tokens | None = Field(
+    tokens: TokenCount | None = Field(default=None, ge=1, le=1 << 50, description="tokens to train on; the whole mix where not set")
+    batch_tokens: TokenCount | None = Field(
         default=None,
         ge=1,
         le=1 << 40,
         description="tokens of a step over all processes, in whole windows; the mix's batch_windows where not set, else chosen",
     )
     batch_ramp: BatchRamp | None = Field(default=None, description="smaller batches at the start")
-    micro_batch_tokens: Tokens | None = Field(
+    micro_batch_tokens: TokenCount | None = Field(
         default=None, ge=1, le=1 << 30, description="tokens that one process works on at a time; chosen by the device where not set"
     )
     optimizer: Optimizer = Field(default=Optimizer(), description="AdamW or Muon")

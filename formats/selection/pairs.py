@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -66,9 +66,6 @@ class SelectPairs(Ranking):
     max_length_ratio: float | None = Field(None, ge=1, le=1e6, description="longer answer over the shorter one, at most")
     min_chosen: float | None = Field(None, ge=-1e12, le=1e12, description="least value of the better answer")
     max_pairs: int = Field(1, ge=1, le=4096, description="most pairs of one prompt, the rule's first")
-    control: list[Literal["random"]] = Field(
-        default=[], max_length=1, description="controls to make beside this dataset: pairs of no meaning"
-    )
 
     @model_validator(mode="after")
     def _scored(self) -> Self:

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from curate.errors import RecipeError
-from curate.mix_schedule import parse_tokens
+from curate.mix_schedule import TokenCount
 from curate.registry import nearest
 from train.spec import ModelSpec
 
@@ -58,7 +58,7 @@ class Ablation(_Settings):
     mix: Name | None = Field(default=None, description="the mix of the recipe that models learn from")
     variants: dict[Name, Variant] = Field(min_length=2, max_length=50, description="arms by name")
     model: ModelSpec = Field(description="shape of the models, such as {preset: llama-10m}")
-    tokens: Annotated[int, BeforeValidator(parse_tokens)] = Field(ge=1, le=1 << 50, description="tokens that every model learns from")
+    tokens: TokenCount = Field(ge=1, le=1 << 50, description="tokens that every model learns from")
     seeds: int | list[Annotated[int, Field(ge=0, lt=1 << 32)]] = Field(
         default=3, description="how many models of each variant, or their seeds; a seed decides first weights and order"
     )
