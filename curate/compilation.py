@@ -46,6 +46,12 @@ def to_compile(recipe: Recipe) -> list[str]:
     return [name for name in wanted if _has_kernels(name) and not is_compiled(name)]
 
 
+def all_modules() -> list[str]:
+    """Names of all kernel modules that the cache does not have: for a machine that will run many recipes, or the tests."""
+    names = sorted(path.stem for path in (HERE / "kernels").glob("*.py"))
+    return [name for name in names if _has_kernels(name) and not is_compiled(name)]
+
+
 def _steps(recipe: Recipe) -> Iterator[Step]:
     for node in recipe.nodes.values():
         if isinstance(node, DatasetNode):

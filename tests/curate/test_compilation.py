@@ -67,3 +67,11 @@ def test_a_module_is_compiled_where_it_was_noted(tmp_path: Path, monkeypatch: py
     finally:
         cache.cache_folder.cache_clear()
         cache.module_folder.cache_clear()
+
+
+def test_all_modules_are_those_of_the_folder_that_hold_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "is_compiled", lambda name: name == "scan")
+    found = compilation.all_modules()
+    assert "minhash" in found and "spacy_words" in found
+    assert not {"scan", "compiled", "cache", "strings"} & set(found)
+    assert all("@kernel(" in cache.source_of(name).read_text("utf-8") for name in found)
