@@ -15,12 +15,9 @@ tested before the block is used; the version's file has one of its own.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
-import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +29,7 @@ import xxhash
 
 from curate.errors import StoreError
 from curate.fingerprint import canonical
-from curate.store import flush, flush_folder, link_or_copy, write_atomic
+from curate.store import flush, flush_folder, held, link_or_copy, write_atomic
 
 FORMAT = 1
 KINDS = ("sets", "postings")
@@ -193,24 +190,11 @@ class Index:
             self._write({"format": FORMAT, "name": name, "parent": head or "", "made_for": made_for, "source": "", "segments": segments})
         return self.version(name)
 
-    @contextlib.contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> contextlib.AbstractContextManager[None]:
         """Keep others out. StoreError naming the holder where somebody is in."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                raise StoreError(
-                    f"The index {self.root} is in use by {file.read().strip() or 'another process'}. Wait for it to end and run again: "
-                    "what is finished is kept."
-                ) from error
-            file.seek(0)
-            file.truncate()
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
-            yield
+        return held(
+            self.root, f"The index {self.root} is in use by {{holder}}. Wait for it to end and run again: what is finished is kept."
+        )
 
 
 def check_settings(version: Version, wanted: dict[str, Any]) -> None:

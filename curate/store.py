@@ -139,22 +139,26 @@ class Store:
             os.replace(swap, link)
         return link
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> contextlib.AbstractContextManager[None]:
         """Hold the run folder for this process. Raises StoreError naming the holder where somebody has it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise StoreError(f"{self.root} is in use by {holder}. Wait for it to end, or choose another --out.") from error
+        return held(self.root, f"{self.root} is in use by {{holder}}. Wait for it to end, or choose another --out.")
+
+
+@contextlib.contextmanager
+def held(folder: Path, in_use: str) -> Iterator[None]:
+    """Keep other processes out of a folder (flock on its `.lock`). Raises StoreError with `in_use`, {holder} filled in, where one is in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             file.seek(0)
-            file.truncate()
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
-            yield
+            raise StoreError(in_use.replace("{holder}", file.read().strip() or "another process")) from error
+        file.seek(0)
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -11,7 +11,6 @@ FILE is YAML with what stands behind a name in a recipe's `models:` (or `models:
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -166,14 +165,10 @@ def _clear(target: Path, work: Path) -> None:
 @contextmanager
 def _held(target: Path) -> Iterator[None]:
     """Keep other commands out of the folder. Ranks of torchrun share it."""
-    from curate.errors import StoreError
+    from curate.store import held
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         yield
         return
-    with open(target / ".lock", "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(f"{target} is in use by another process. Wait for it to end, or choose another --out.") from error
+    with held(target, f"{target} is in use by {{holder}}. Wait for it to end, or choose another --out."):
         yield
