@@ -58,9 +58,12 @@ class Initial:
 
 
 def kind_of_init(value: str) -> Literal["node", "folder", "hub"]:
-    """What an `init:` means: a path once it is resolved, `org/name` or `hub:name` on the hub, else a node of the recipe."""
+    """What an `init:` means: a path once it is resolved, `org/name` or `hub:name` on the hub, else a node of the recipe.
+
+    A bare name is a node even where a folder of that name lies in the working folder: paths of recipes are absolute.
+    """
     if value.startswith(HUB):
         return "hub"
-    if os.path.isabs(value) or value.startswith((".", "~")) or Path(value).is_dir():
+    if os.path.isabs(value) or value.startswith((".", "~")) or (os.sep in value and Path(value).is_dir()):
         return "folder"
     return "hub" if HUB_NAME.fullmatch(value) else "node"

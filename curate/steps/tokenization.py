@@ -124,13 +124,16 @@ def documents(
 
 def tokenizer_file(name: str) -> str:
     """The file of a tokenizer given as a path, a folder, or a name on the Hugging Face hub. Raises RecipeError where there is none."""
-    return _as_file(name) or _from_hub(name)
+    return _as_file(name) or (_as_file(os.path.abspath(name)) if os.path.isdir(name) else _from_hub(name))
 
 
 def _as_file(name: str) -> str | None:
-    """The file that a path means; None for a name of something else."""
+    """The file that a path means; None for a name of something else.
+
+    A bare name is no folder, even where one of that name lies in the working folder: paths of recipes are absolute, so it is a node.
+    """
     path = os.path.expanduser(name)
-    if os.path.isdir(path):
+    if os.sep in path and os.path.isdir(path):
         inside = (os.path.join(path, file) for file in FILES)
         path = next(filter(os.path.isfile, inside), os.path.join(path, FILE))
     elif not (os.path.isfile(path) or path.endswith(SUFFIXES) or path.startswith(("/", "."))):

@@ -152,10 +152,15 @@ def local(model: ModelSettings) -> LocalModel | None:
     return model if isinstance(model, LocalModel) else None
 
 
+def is_folder(name: str) -> bool:
+    """Whether a name is a path to a folder. A bare one is a node: paths of recipes are absolute, whatever lies in the working folder."""
+    return os.sep in name and os.path.isdir(name)
+
+
 def node_names(model: ModelSettings) -> tuple[str, ...]:
     """Names that may be models of the recipe."""
     mine = local(model)
-    return () if mine is None or os.path.isdir(mine.folder) else (mine.folder,)
+    return () if mine is None or is_folder(mine.folder) else (mine.folder,)
 
 
 def assets(model: ModelSettings) -> tuple[Asset, ...]:
@@ -167,7 +172,7 @@ def assets(model: ModelSettings) -> tuple[Asset, ...]:
 
         return (Asset(function_of(model.plugin).path, "plugin"),)
     mine = local(model)
-    if mine is None or not os.path.isdir(mine.folder):
+    if mine is None or not is_folder(mine.folder):
         return ()
     return tuple(Asset(str(file), "model") for file in model_files(mine.folder))
 

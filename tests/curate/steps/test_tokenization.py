@@ -153,3 +153,12 @@ def test_declared_columns(bpe: Path) -> None:
     step = Tokenize(tokenizer=str(bpe))
     assert set(step.adds()) == {"tokens", "n_tokens"}
     assert step.removes() == {"text", "meta"}
+
+
+def test_a_folder_in_the_working_folder_does_not_hide_a_node(bpe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tok").mkdir()
+    (tmp_path / "tok" / "tokenizer.json").write_bytes(b"{}")
+    monkeypatch.chdir(tmp_path)
+    step = Tokenize(tokenizer="tok")
+    assert step.models() == ("tok",) and step.assets() == ()
+    assert Tokenize(tokenizer=str(tmp_path / "tok")).models() == ()
