@@ -133,7 +133,8 @@ class Builder:
         return found
 
     def _check_name(self, name: Any, mark: Mark, what: str) -> bool:
-        good = isinstance(name, str) and NAME.fullmatch(name.replace("@", "-", 1) if UNROLLED.fullmatch(name) else name) is not None
+        unrolled = what != "name" and isinstance(name, str) and UNROLLED.fullmatch(name)
+        good = isinstance(name, str) and NAME.fullmatch(name.replace("@", "-", 1) if unrolled else name) is not None
         if not good:
             rule = "letters, digits, '_', '-' and '.', and start with a letter, a digit or '_'"
             self.problems.add(mark, f"{what} must be {rule}; got {shown(name)}.")

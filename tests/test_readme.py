@@ -63,4 +63,4 @@ def test_install_commands_are_those_of_ci() -> None:
     ci = (ROOT / ".ci" / "run").read_text()
     assert "pip install . && curate run pipelines/quickstart.yaml" in README
     assert "pip install -c constraints.txt -e '.[dev]' && pytest" in README
-    assert "-c constraints.txt -e '.[dev]'" in ci and "install -q ." in ci
+    assert "-c constraints.txt -e '.[dev]'" in ci and 'install -q "$scratch/source"' in ci
