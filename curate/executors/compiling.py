@@ -13,13 +13,18 @@ from curate.kernels import cache
 
 
 class Schedule:
-    """Which module to compile next. Ask `take`, tell `finish`."""
+    """Which module to compile next. Ask `take`, tell `finish`.
+
+    needs: what each module imports, directly or not; found in the sources where it is not given
+    """
 
     def __init__(
         self, modules: Sequence[str], sizes: Mapping[str, int] | None = None, needs: Mapping[str, Sequence[str]] | None = None
     ) -> None:
         self._sizes = sizes or {name: cache.source_of(name).stat().st_size for name in modules}
-        self._needs = {name: set(needs[name] if needs else cache.made_of(name)).intersection(modules) - {name} for name in modules}
+        all_needs = {name: set(needs[name] if needs else cache.made_of(name)).intersection(modules) - {name} for name in modules}
+        # Modules that import each other, inside functions, need neither to be first.
+        self._needs = {name: {other for other in mine if name not in all_needs[other]} for name, mine in all_needs.items()}
         self._order = sorted(modules, key=lambda name: (-self._chain(name), name))
 
     def _chain(self, name: str) -> int:
