@@ -124,7 +124,7 @@ def documents(
 
 def tokenizer_file(name: str) -> str:
     """The file of a tokenizer given as a path, a folder, or a name on the Hugging Face hub. Raises RecipeError where there is none."""
-    return _as_file(name) or (_as_file(os.path.abspath(name)) if os.path.isdir(name) else _from_hub(name))
+    return _as_file(os.path.abspath(name) if os.path.isdir(name) else name) or _from_hub(name)
 
 
 def _as_file(name: str) -> str | None:
