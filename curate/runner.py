@@ -118,7 +118,7 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
         if only and (store.root / "manifest.json").exists():
             earlier = json.loads((store.root / "manifest.json").read_bytes())
             outcome.manifest = keep_others(outcome.manifest, earlier, plan)
-        write_atomic(store.root / "manifest.json", json.dumps(outcome.manifest, indent=1, ensure_ascii=False).encode() + b"\n")
+        _write_manifest(store.root / "manifest.json", outcome.manifest)
     outcome.seconds = time.perf_counter() - started
     return outcome
 
@@ -209,6 +209,13 @@ def _publish(plan: Plan, name: str, done: dict[str, Done], store: Store) -> None
     if spread:
         notes[distributions.NAME] = spread
     publish(store, name, done[plan.final[name]], stages, notes)
+
+
+def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Write it, unless it is there already: what is made from it is told by its time."""
+    content = json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n"
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, content)
 
 
 def lock_text(recipe: Recipe) -> bytes:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curate.kernels.ngram_arrays import Index
 from curate.kernels.ngram_runs import BLOCK, COUNTS, FOLLOWED, TELLING, U8
 from curate.kernels.ngram_seeds import I32, U64, fill
-from curate.kernels.ngrams import MAX_POSTINGS, MAX_SHARED, SEED, Index
+from curate.kernels.ngrams import MAX_POSTINGS, MAX_SHARED, SEED
 from curate.kernels.shingles import WordHashes, shingles, word_hashes
 from curate.kernels.strings import I64
 

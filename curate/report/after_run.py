@@ -1,4 +1,7 @@
-"""What every run leaves for people: report.html, drawn without a library so that it costs little, and card.md."""
+"""What every run leaves for people: report.html, drawn without a library so that it costs little, and card.md.
+
+A page that is newer than all that it is made of stays as it is, as make would have it: a run that finds everything done leaves both alone.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,17 @@ def write_pages(out: Path) -> list[str]:
     }
     problems = []
     for name, (write, command) in writers.items():
+        if up_to_date(out, name):
+            continue
         try:
             write(out)
         except Exception as error:  # noqa: BLE001  a finished run must not fail over its description
             problems.append(f"{name} could not be written ({type(error).__name__}: {error}); `{command} {out}` tries again")
     return problems
+
+
+def up_to_date(out: Path, name: str) -> bool:
+    """Whether a page is newer than the run's manifest, what people said of it, its audits, and the code that draws it."""
+    page = out / name
+    made_of = [out / "manifest.json", out / "about.yaml", *(out / "audits").glob("*.json"), *Path(__file__).parent.iterdir()]
+    return page.exists() and all(page.stat().st_mtime_ns > file.stat().st_mtime_ns for file in made_of if file.is_file())

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from curate.errors import DataError
 from curate.kernels.cache import cache_folder
-from curate.kernels.ngrams import Index
+from curate.kernels.ngram_arrays import Index
 from curate.steps.benchmark_items import Item, benchmark_bytes, read_questions, short_names
 
 FORMAT = 3
