@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.schema import ROW
-from curate.step import BatchFn, Context, DocumentsFn, Outcome, Phase, RecordsFn, Verdict
+from curate.step import Outcome, Verdict
 from formats.records import RECORD_COLUMNS
 from formats.selection.pool import F64, I64, places, pool_of
 from formats.selection.ranking import BELOW, BUDGET, CHOSEN, OUTCOMES, OUTRANKED, Ranking, arrays, drop_duplicates
@@ -43,6 +43,7 @@ class SelectBest(Ranking):
     `control` makes datasets to compare with: `NAME.random`, as many rows drawn at random from the same pool, and `NAME.no_new_rows`, none.
     """
 
+    delivery: ClassVar[pa.Schema] = _CHOSEN
     name: ClassVar[str] = "select_best"
     summary: ClassVar[str] = "the best answers of every prompt of a pool, as rows to train on"
     origin: ClassVar[str] = (
@@ -88,36 +89,7 @@ class SelectBest(Ranking):
         """Whether a row's result depends on other rows."""
         return super().compares_rows() or self.top_share is not None or self.budget is not None
 
-    def phases(self) -> tuple[Phase, ...]:
-        """None, unless rows are compared."""
-        if not self.compares_rows():
-            return ()
-        return (
-            Phase("candidates", over="documents", to="everything", schema=self.item_schema(), columns=self.reads()),
-            Phase("choose", over="everything", to="documents", schema=_CHOSEN),
-        )
-
-    def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
-        """Return the function of that phase."""
-        if phase == "choose":
-            return self._choose
-        return lambda batch, side: self.items(batch, batch.column(ROW).to_numpy(), ctx)
-
-    def bind(self, ctx: Context) -> BatchFn:
-        """Where no row depends on another: items, choice and rows in one go."""
-
-        def run(batch: pa.RecordBatch) -> Outcome:
-            chosen = self._choose(self.items(batch, np.arange(len(batch)), ctx))
-            rows = chosen.column(ROW).to_numpy()
-            place = np.full(len(batch), -1)
-            place[rows] = np.arange(len(rows))
-            return self.apply(
-                batch, chosen.take(pa.array(np.where(place < 0, 0, place), mask=place < 0)) if len(rows) else _nothing(len(batch))
-            )
-
-        return run
-
-    def _choose(self, records: pa.Table) -> pa.Table:
+    def deliver(self, records: pa.Table) -> pa.Table:
         items = arrays(records)
         outcome, value, order = self.choose(items)
         group = items[ROW]
@@ -172,7 +144,3 @@ def _chosen_first(order: I64, outcome: Any, group: I64) -> I64:
     """The order with each row's chosen candidates before its others."""
     found: I64 = order[np.lexsort((np.arange(len(order)), outcome[order] != CHOSEN, group[order]))]
     return found
-
-
-def _nothing(n: int) -> pa.Table:
-    return pa.table([pa.nulls(n, f.type) for f in _CHOSEN], schema=_CHOSEN)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.schema import ROW
-from curate.step import BatchFn, Context, DocumentsFn, Outcome, Phase, RecordsFn, Verdict
+from curate.step import Outcome, Verdict
 from formats.records import RECORD_COLUMNS
 from formats.selection.pairing import Rule, pairs_of
 from formats.selection.pool import I64, places, pool_of
@@ -50,6 +50,7 @@ class SelectPairs(Ranking):
     in one split), pair_rule, pair_margin, pair_length_ratio (better over worse).
     """
 
+    delivery: ClassVar[pa.Schema] = _PAIRS
     name: ClassVar[str] = "select_pairs"
     summary: ClassVar[str] = "preference pairs of a pool: best against worst, random, neighbours, right against wrong"
     origin: ClassVar[str] = (
@@ -85,35 +86,7 @@ class SelectPairs(Ranking):
         """Why a prompt has no pair."""
         return tuple(f"select_pairs.{name}" for name in (NO_CANDIDATES, *OUTCOMES[: BELOW + 1], *_ROWS))
 
-    def phases(self) -> tuple[Phase, ...]:
-        """None, unless rows are compared."""
-        if not self.compares_rows():
-            return ()
-        return (
-            Phase("candidates", over="documents", to="everything", schema=self.item_schema(), columns=self.reads()),
-            Phase("choose", over="everything", to="documents", schema=_PAIRS),
-        )
-
-    def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
-        """Return the function of that phase."""
-        if phase == "choose":
-            return self._choose
-        return lambda batch, side: self.items(batch, batch.column(ROW).to_numpy(), ctx)
-
-    def bind(self, ctx: Context) -> BatchFn:
-        """Where no row depends on another: items, choice and rows in one go."""
-
-        def run(batch: pa.RecordBatch) -> Outcome:
-            made = self._choose(self.items(batch, np.arange(len(batch)), ctx))
-            rows = made.column(ROW).to_numpy()
-            place = np.full(len(batch), -1)
-            place[rows] = np.arange(len(rows))
-            none = pa.table([pa.nulls(len(batch), f.type) for f in _PAIRS], schema=_PAIRS)
-            return self.apply(batch, made.take(pa.array(np.where(place < 0, 0, place), mask=place < 0)) if len(rows) else none)
-
-        return run
-
-    def _choose(self, records: pa.Table) -> pa.Table:
+    def deliver(self, records: pa.Table) -> pa.Table:
         items = arrays(records)
         outcome, value, _ = self.outcomes(items)
         order = self.order(items, value, outcome == CHOSEN)

@@ -16,14 +16,14 @@ Every candidate gets one outcome, the first that fits:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.schema import ROW
-from curate.step import Context, CorpusStep
+from curate.step import BatchFn, Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from formats.selection.pool import F64, I64, Bools, Pool, clusters, first_of, places, pool_of
 
 OUTCOMES = ("unscored", "truncated", "empty", "failed", "below", "duplicate", "outranked", "budget", "chosen")
@@ -37,6 +37,8 @@ _ITEM = (
 
 class Ranking(CorpusStep):
     """Settings and array code that both selections share."""
+
+    delivery: ClassVar[pa.Schema]  # columns that `deliver` gives and `apply` takes
 
     by: Name | list[Name] | None = Field(None, description="score that ranks, or several; null: all that pass are equal, `ties` decides")
     combine: Literal["mean", "min", "ranks", "zscores"] = Field(
@@ -76,6 +78,38 @@ class Ranking(CorpusStep):
     def compares_rows(self) -> bool:
         """Whether a row's result depends on other rows."""
         return self.debias_length or (self.combine == "zscores" and len(self.score_names()) > 0)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """None, unless rows are compared."""
+        if not self.compares_rows():
+            return ()
+        return (
+            Phase("candidates", over="documents", to="everything", schema=self.item_schema(), columns=self.reads()),
+            Phase("choose", over="everything", to="documents", schema=self.delivery),
+        )
+
+    def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
+        """Return the function of that phase."""
+        if phase == "choose":
+            return self.deliver
+        return lambda batch, side: self.items(batch, batch.column(ROW).to_numpy(), ctx)
+
+    def bind(self, ctx: Context) -> BatchFn:
+        """Where no row depends on another: items, choice and rows in one go."""
+
+        def run(batch: pa.RecordBatch) -> Outcome:
+            made = self.deliver(self.items(batch, np.arange(len(batch)), ctx))
+            place = np.full(len(batch), -1)
+            place[made.column(ROW).to_numpy()] = np.arange(len(made))
+            if not len(made):
+                return self.apply(batch, pa.table([pa.nulls(len(batch), f.type) for f in self.delivery], schema=self.delivery))
+            return self.apply(batch, made.take(pa.array(np.where(place < 0, 0, place), mask=place < 0)))
+
+        return run
+
+    def deliver(self, records: pa.Table) -> pa.Table:
+        """From items, in order of rows, to what `apply` needs: one line of `delivery` for each row that has candidates."""
+        raise NotImplementedError
 
     def item_schema(self) -> pa.Schema:
         """Columns of an item: a candidate. `flag` is the outcome where its own row of numbers decides it, else CHOSEN."""
