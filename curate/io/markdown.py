@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import date, datetime
 from typing import Any, ClassVar, Literal
 
@@ -12,11 +11,11 @@ import msgspec
 import yaml
 from pydantic import Field
 
-from curate.io.fields import NO_META, Gathering, RowError, id_maker, missing, not_utf8, value_of_text
-from curate.io.files import COMPRESSED, File, list_files, open_file
-from curate.io.lines import BOM, HEAD, too_long
+from curate.io.fields import NO_META, Gathering, RowError, id_maker, missing, value_of_text
+from curate.io.files import COMPRESSED, File, list_files
+from curate.io.lines import BOM, HEAD
 from curate.io.reader import SPLIT_BYTES, Reader, Rows, Split, Unreadable
-from curate.io.streams import Broken, decompressed, fill
+from curate.io.text import whole_file
 
 SUFFIXES = tuple(name + packed for name in (".md", ".markdown", ".mdx", ".qmd", ".rmd") for packed in COMPRESSED)
 _FRONT = re.compile(r"\A---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -43,12 +42,7 @@ class MarkdownReader(Reader):
     def read(self, split: Split, dataset: str) -> Iterator[Rows]:
         """Yield the document of a file."""
         rows = Gathering(self.columns)
-        with closing(open_file(split.uri, split.fingerprint)) as file:
-            try:
-                data, broken, _ = fill(decompressed(file), self.max_doc_bytes + 1)
-            except Broken as error:
-                data, broken = b"", error
-        problem = str(broken) if broken else too_long(self.max_doc_bytes) if len(data) > self.max_doc_bytes else not_utf8(data)
+        data, problem = whole_file(split, self.max_doc_bytes)
         try:
             if problem:
                 raise RowError(problem)
@@ -75,13 +69,22 @@ class MarkdownReader(Reader):
         rows.add(len(text) + len(meta), identity, text, source or dataset, meta, *columns)
 
 
+class _NoAliases(yaml.SafeLoader):
+    """YAML's safe values without aliases, a few of which stand for gigabytes once they are written out."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
+
+
 def split_front_matter(text: str) -> tuple[str, dict[str, Any]]:
-    """(text without its front matter, the front matter). What is no YAML mapping stays in the text."""
+    """(text without its front matter, the front matter). What is no YAML mapping, or holds an alias, stays in the text."""
     found = _FRONT.match(text)
     if found is None:
         return text, {}
     try:
-        front = yaml.safe_load(found[1])
+        front = yaml.load(found[1], _NoAliases)  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError):
         return text, {}
     if not isinstance(front, dict):

@@ -46,12 +46,7 @@ class TextReader(Reader):
 
     def _file(self, split: Split, dataset: str) -> Iterator[Rows]:
         rows = Gathering(self.columns)
-        with closing(open_file(split.uri, split.fingerprint)) as file:
-            try:
-                data, broken, _ = fill(decompressed(file), self.max_doc_bytes + 1)
-            except Broken as error:
-                data, broken = b"", error
-        problem = str(broken) if broken else too_long(self.max_doc_bytes) if len(data) > self.max_doc_bytes else not_utf8(data)
+        data, problem = whole_file(split, self.max_doc_bytes)
         if problem:
             rows.unreadable.append(Unreadable(split.path, 0, problem, data[:HEAD]))
         elif data:
@@ -88,3 +83,13 @@ class TextReader(Reader):
             none,
         )
         yield from in_batches(batch, (*block.unreadable, *reports))
+
+
+def whole_file(split: Split, most: int) -> tuple[bytes, str | None]:
+    """(the decompressed bytes of a file, what is wrong with them): broken, more than `most`, not UTF-8; None where nothing is."""
+    with closing(open_file(split.uri, split.fingerprint)) as file:
+        try:
+            data, broken, _ = fill(decompressed(file), most + 1)
+        except Broken as error:
+            data, broken = b"", error
+    return data, str(broken) if broken else too_long(most) if len(data) > most else not_utf8(data)

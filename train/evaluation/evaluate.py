@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from curate.errors import RecipeError
+from formats.selection.statistics import pass_at_k
 from train.evaluation.items import LETTERS, Item
-from train.evaluation.metrics import bits_by_domain, bleu, choice_scores, classification, pass_at_k, rouge
+from train.evaluation.metrics import bits_by_domain, bleu, choice_scores, classification, rouge
 from train.evaluation.scorer import Scorer
 from train.evaluation.tasks import Task
 
+KS = (1, 2, 4, 5, 8, 10, 16, 25, 32, 50, 64, 100, 128, 256, 512, 1000)  # of pass@k
 Tell = Callable[[str, int, int], None]  # task, items done since the last call, items of the task
 Rows = list[dict[str, Any]]
 
@@ -133,10 +137,10 @@ def _generated(answerer: Answerer, task: Task, told: Callable[[int], None]) -> t
         rows.append({"value": math.fsum(values) / len(values), "values": values, "answers": answers, "domain": item.domain})
         told(1)
     figures: dict[str, Any] = {name: _mean(rows, "value"), "items": len(rows), "samples": task.settings.samples}
-    if task.settings.samples > 1 and all(v in (0.0, 1.0) for r in rows for v in r["values"]):
-        ks = [k for k in (1, 2, 4, 5, 8, 10, 16, 25, 32, 50, 64, 100, 128, 256, 512, 1000) if k <= task.settings.samples]
-        n = task.settings.samples
-        figures["pass@k"] = {str(k): math.fsum(pass_at_k(int(sum(r["values"])), n, k) for r in rows) / len(rows) for k in ks}
+    n = task.settings.samples
+    if n > 1 and all(v in (0.0, 1.0) for r in rows for v in r["values"]):
+        counts, passed = np.full(len(rows), n), np.array([int(sum(r["values"])) for r in rows])
+        figures["pass@k"] = {str(k): pass_at_k(counts, passed, k) for k in KS if k <= n}
     if name == "bleu":
         figures.update(bleu([a for r in rows for a in r["answers"]], [i.answers for i in task.items for _ in range(task.settings.samples)]))
     return name, figures, rows

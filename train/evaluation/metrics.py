@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import MissingDependency
 from train.evaluation.items import Item
-
-Floats = npt.NDArray[np.float64]
 
 
 def choice_scores(item: Item, logprobs: Sequence[float], tokens: Sequence[int]) -> dict[str, float | int]:
@@ -58,13 +55,6 @@ def classification(picks: Sequence[int], golds: Sequence[int], labels: Sequence[
     }
     means = {name: float(v[used].mean()) for name, v in (("precision", precision), ("recall", recall), ("f1", f1))}
     return {**means, "labels": by_label, "confusion": table.tolist()}
-
-
-def pass_at_k(right: int, samples: int, k: int) -> float:
-    """Probability that k of the samples, drawn without putting back, hold a right one (Chen et al. 2021, equation 1)."""
-    if samples - right < k:
-        return 1.0
-    return float(1.0 - np.prod(1.0 - k / np.arange(samples - right + 1, samples + 1)))
 
 
 def bleu(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -213,3 +213,11 @@ def test_markdown(tmp_path: Path) -> None:
     assert rows[1]["title"] is None
     assert read(MarkdownReader(paths=("a.md",), front_matter="text"), tmp_path)[0][0]["text"].startswith("---\ntitle")
     assert split_front_matter("---\n- a list\n---\nx")[1] == {}
+
+
+def test_front_matter_that_would_grow_without_bound_stays_text(tmp_path: Path) -> None:
+    levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12))
+    bomb = f"---\na0: &a0 [x, x]\n{levels}\n---\ntext\n"
+    (tmp_path / "a.md").write_text(bomb)
+    rows, _ = read(MarkdownReader(paths=("a.md",)), tmp_path)
+    assert [r["text"] for r in rows] == [bomb]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from math import isclose, log, log2
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="train needs torch")
 
 from train.evaluation.bootstrap import mean_interval, paired_difference, ratio_interval
 from train.evaluation.evaluate import TaskResult
 from train.evaluation.items import Item
-from train.evaluation.metrics import bits_by_domain, choice_scores, classification, pass_at_k
+from train.evaluation.metrics import bits_by_domain, choice_scores, classification
 from train.evaluation.tables import comparison_lines, markdown, task_lines
 
 
@@ -41,13 +38,6 @@ def test_classification_by_hand() -> None:
     assert found["labels"]["never"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "items": 0}
     assert isclose(found["precision"], 5 / 6) and isclose(found["f1"], 0.8)
     assert found["confusion"] == [[2, 0, 0], [1, 2, 0], [0, 0, 0]]
-
-
-@given(st.integers(1, 8), st.data())
-def test_pass_at_k_counts_all_draws(samples: int, data: st.DataObject) -> None:
-    right, k = data.draw(st.integers(0, samples)), data.draw(st.integers(1, samples))
-    draws = list(combinations(range(samples), k))
-    assert isclose(pass_at_k(right, samples, k), sum(any(i < right for i in d) for d in draws) / len(draws), abs_tol=1e-12)
 
 
 def test_bits_are_summed_before_they_are_divided() -> None:
