@@ -78,3 +78,12 @@ class MissingDependency(CurateError):
     def extra(cls, package: str, extra: str, needed_by: str) -> MissingDependency:
         """Name the command that installs what `needed_by` lacks."""
         return cls(f"{needed_by} needs the package {package!r}, which is not installed. Run: pip install 'curate[{extra}]'")
+
+    @classmethod
+    def check(cls, packages: tuple[str, ...], extra: str, needed_by: str) -> None:
+        """Raise for the first of the packages that is not installed. Imports none of them."""
+        from importlib.util import find_spec
+
+        for package in packages:
+            if find_spec(package) is None:
+                raise cls.extra(package, extra, needed_by)

@@ -50,6 +50,8 @@ class Node(BaseModel):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
     is_model: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()  # that `run` imports and a base install lacks; looked for before a recipe starts
+    extra: ClassVar[str] = ""  # of curate's, that brings them
 
     def inputs(self) -> tuple[str, ...]:
         """Names of the recipe's nodes that it reads."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from curate import __version__, distributions
 from curate.contamination import merged_evidence
 from curate.done import Done
-from curate.errors import DataError, RecipeError
+from curate.errors import DataError, MissingDependency, RecipeError
 from curate.exchange import FILE
 from curate.executors.executor import Executor
 from curate.jobs import Job, load_done, make_job, sent_by
@@ -94,6 +94,7 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
     started = time.perf_counter()
     recipe = pinned(recipe)
     plan = make_plan(recipe, only)
+    _check_packages(plan)
     store = Store(out)
     done: dict[str, Done] = {}
     outcome = Outcome(store.root, {}, 0.0)
@@ -209,6 +210,14 @@ def _publish(plan: Plan, name: str, done: dict[str, Done], store: Store) -> None
     if spread:
         notes[distributions.NAME] = spread
     publish(store, name, done[plan.final[name]], stages, notes)
+
+
+def _check_packages(plan: Plan) -> None:
+    """Raise MissingDependency for what the last node would miss, before hours of work for the first."""
+    for name in dict.fromkeys(stage.node for stage in plan.stages):
+        entry = plan.recipe.nodes[name]
+        if isinstance(entry, SpecialNode):
+            MissingDependency.check(entry.node.packages, entry.node.extra, f"{name} ({entry.kind})")
 
 
 def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:

@@ -108,6 +108,8 @@ class ModelNode(Node):
     """Base of the kinds of training."""
 
     is_model: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    extra: ClassVar[str] = "train"
     fresh: ClassVar[bool] = False  # may start from a preset
 
     model: ModelSpec | None = Field(default=None, description="shape of a new model, such as {preset: llama-160m}")

@@ -16,6 +16,9 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
 ) -> None:
     """Train a model on each variant with each seed, and compare them on held-out text. Run again after an interruption, it goes on."""
+    from curate.errors import MissingDependency
+
+    MissingDependency.check(("torch", "transformers"), "train", "curate ablate")
     from train.ablation.run import run_ablation
 
     target, text = run_ablation(file, out, workers)

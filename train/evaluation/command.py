@@ -28,7 +28,9 @@ def eval_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
 ) -> None:
     """Ask models the items of files, and print accuracy, bits per byte and what else the items allow."""
-    from curate.errors import RecipeError
+    from curate.errors import MissingDependency, RecipeError
+
+    MissingDependency.check(("torch", "transformers"), "train", "curate eval")
     from train.evaluation.asking import Asking, ask
     from train.evaluation.evaluate import save
     from train.evaluation.tasks import load_tasks

@@ -30,6 +30,8 @@ class EvaluateNode(Node):
     """
 
     kind: ClassVar[str] = "evaluate"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    extra: ClassVar[str] = "train"
     summary: ClassVar[str] = "figures of models on tasks, compared item by item"
 
     models: list[Name] = Field(min_length=1, max_length=100, description="models of the recipe; the others are compared to the first")

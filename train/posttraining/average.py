@@ -29,6 +29,8 @@ class Average(Node):
     """
 
     kind: ClassVar[str] = "train:average"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers")
+    extra: ClassVar[str] = "train"
     summary: ClassVar[str] = "the mean of the weights of several models"
     is_model: ClassVar[bool] = True
 

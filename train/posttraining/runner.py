@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.errors import DataError, MissingDependency, RecipeError, RunError
+from curate.errors import DataError, RecipeError, RunError
 from curate.node import NodeInput, Progress
 from formats.convert import SUFFIXES
 from train.node import TrainJob
@@ -37,7 +37,6 @@ _WAIT = 0.2
 
 def run(node: PostTraining, job: TrainJob, progress: Progress) -> dict[str, Any]:
     """Train, and write the model below job.out. Returns figures for the manifest."""
-    _needs()
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -47,14 +46,6 @@ def run(node: PostTraining, job: TrainJob, progress: Progress) -> dict[str, Any]
     from train.posttraining.training import train_and_write
 
     return train_and_write(setup)
-
-
-def _needs() -> None:
-    for package in ("torch", "transformers", "trl", "datasets", "accelerate"):
-        try:
-            __import__(package)
-        except ModuleNotFoundError as error:
-            raise MissingDependency.extra(error.name or package, "train", "post-training") from error
 
 
 @dataclass(frozen=True)

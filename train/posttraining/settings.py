@@ -83,6 +83,7 @@ class Evaluation(_Settings):
 class PostTraining(ModelNode):
     """Base of the kinds that start from a model and train it on rows."""
 
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "trl", "datasets", "accelerate")
     rows: ClassVar[Kind]
     head: ClassVar[Literal["language", "reward"]] = "language"
     generates: ClassVar[bool] = False  # draws answers while it trains
