@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from curate.errors import DataError
 from formats.json_text import dumps, loads
 from formats.records import CANDIDATE, MESSAGE, RECORD, Candidate, Message, Record, Span, ToolCall, text_view
 
@@ -72,6 +75,17 @@ def from_batch(batch: pa.RecordBatch) -> list[Record]:
 def is_record(schema: pa.Schema) -> bool:
     """Whether a table holds records rather than rows of some format."""
     return all(name in schema.names and schema.field(name).type == RECORD.field(name).type for name in ("messages", "candidates"))
+
+
+def record_files(where: Path) -> list[pq.ParquetFile]:
+    """The opened parts of a dataset's folder, or a Parquet file. Raises DataError where there is none, or it is something else."""
+    paths = sorted(where.glob("part-*.parquet")) if where.is_dir() else [where]
+    if not paths or not all(path.is_file() for path in paths):
+        raise DataError(f"{where}: there is no dataset here. Give the folder of a dataset of a run, or a Parquet file.")
+    try:
+        return [pq.ParquetFile(path) for path in paths]
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{where}: is no Parquet file. `curate convert` makes one of other formats.") from error
 
 
 # Writing

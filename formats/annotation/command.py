@@ -95,20 +95,12 @@ def _summary(made: Import) -> str:
 
 def pool_records(where: Path) -> Iterator[Record]:
     """Records of a dataset folder or a Parquet file. Raises DataError where it holds none."""
-    import pyarrow.parquet as pq
-
     from curate.errors import DataError
-    from formats.batches import from_batch, is_record
+    from formats.batches import from_batch, is_record, record_files
 
-    files = sorted(where.glob("part-*.parquet")) if where.is_dir() else [where]
-    if not files or not all(f.is_file() for f in files):
-        raise DataError(
-            f"{where}: there is no dataset of records here. Give the folder of a dataset of a run, or a Parquet file of records."
-        )
-    for path in files:
-        file = pq.ParquetFile(path)
+    for file in record_files(where):
         if not is_record(file.schema_arrow):
-            raise DataError(f"{path}: holds no records with candidates. `generate` makes some; `curate convert` reads other formats.")
+            raise DataError(f"{where}: holds no records with candidates. `generate` makes some; `curate convert` reads other formats.")
         for batch in file.iter_batches(1024):
             yield from from_batch(batch)
 

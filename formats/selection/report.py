@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +11,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate.errors import RecipeError
+from curate.errors import DataError
+from formats.batches import record_files
 from formats.selection.pool import F64, Pool, pool_of
 from formats.selection.statistics import agreement, best_of_n, correlation, divergence_bound, pass_at_k
 
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def read_pool(files: list[Path]) -> Pool:
-    """The candidates of Parquet files of records, or of a dataset's folder. Raises RecipeError where there are none."""
-    paths = [p for f in files for p in (sorted(f.glob("*.parquet")) if f.is_dir() else [f])]
-    missing = next((p for p in paths if not p.exists()), None)
-    if missing is not None or not paths:
-        raise RecipeError(f"{missing or files[0]}: there is no such file, or no Parquet file in the folder.")
-    tables = list(_tables(paths))
+def read_pool(places: Sequence[Path]) -> Pool:
+    """The candidates of Parquet files of records, or of dataset folders. Raises DataError where there are none."""
+    tables = [_candidates(file, where) for where in places for file in record_files(where)]
     table = pa.concat_tables(tables).combine_chunks()
-    batches = table.to_batches()
-    if not batches:
-        raise RecipeError("the pool has no rows.")
-    return pool_of(batches[0])
+    if not len(table):
+        raise DataError("the pool has no rows.")
+    return pool_of(table.to_batches()[0])
 
 
-def _tables(paths: list[Path]) -> Iterator[pa.Table]:
-    for path in paths:
-        names = pq.read_schema(path).names
-        if "candidates" not in names:
-            raise RecipeError(f"{path}: has no column 'candidates'. It has: {', '.join(names)}.")
-        yield pq.read_table(path, columns=["candidates"]).replace_schema_metadata(None)
+def _candidates(file: pq.ParquetFile, where: Path) -> pa.Table:
+    names = file.schema_arrow.names
+    if "candidates" not in names:
+        raise DataError(f"{where}: has no column 'candidates'. It has: {', '.join(names)}.")
+    return file.read(columns=["candidates"]).replace_schema_metadata(None)
 
 
 def score_names(given: Pool) -> list[str]:

@@ -215,6 +215,8 @@ def test_push_sends_data_and_card_and_nothing_removed(run: RunFolder) -> None:
         state.refuse = True
         with pytest.raises(DataError, match="refused the push"):
             push(upload, private=True, token="t", endpoint=state.url)
+    with pytest.raises(DataError, match="can't be reached"):  # nobody listens any more
+        push(upload, private=True, token="t", endpoint=state.url)
     with pytest.raises(RecipeError, match="no dataset 'nope'"):
         prepare(run.root, "someone/case", ["nope"])
 

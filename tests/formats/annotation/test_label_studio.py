@@ -136,3 +136,12 @@ def test_the_command(tmp_path: Path) -> None:
     (first, *_) = from_batch(pq.read_table(tmp_path / "pool.parquet").to_batches()[0])
     assert [c.scores for c in first.candidates] == [{"rm": 0.0, "human": 0.0}, {"rm": 1.0, "human": 1.0}]
     assert [c.sample for c in first.candidates] == [0, 1]
+
+
+def test_a_pool_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n", "utf-8")
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "rows.parquet")
+    for name, says in (("rows.jsonl", "is no Parquet file"), ("rows.parquet", "candidates"), ("none", "there is no dataset here")):
+        for command in (["label-studio", "export", str(tmp_path / name), "-o", str(tmp_path / "t.json")], ["pool", str(tmp_path / name)]):
+            with pytest.raises(DataError, match=says):
+                CliRunner().invoke(build_app(command), command, catch_exceptions=False)
