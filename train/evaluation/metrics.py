@@ -60,11 +60,11 @@ def classification(picks: Sequence[int], golds: Sequence[int], labels: Sequence[
 def bleu(answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Corpus BLEU by sacrebleu, 0 to 100, with its signature. Items may have several references."""
     try:
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
     except ModuleNotFoundError as error:
         raise MissingDependency.extra("sacrebleu", "eval", "BLEU") from error
     most = max(len(r) for r in references)
-    streams: list[list[str | None]] = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
+    streams: Any = [[r[i] if i < len(r) else None for r in references] for i in range(most)]
     metric = BLEU()
     return {"bleu": float(metric.corpus_score(list(answers), streams).score), "signature": str(metric.get_signature())}
 

@@ -125,7 +125,6 @@ class Scorer:
             yield waiting[start : start + size]
             start += size
 
-    @torch.inference_mode()
     def _logits(self, rows: list[tuple[int, ...]]) -> torch.Tensor:
         """f32[rows, longest, vocabulary]: log-probabilities of the next token."""
         longest = len(rows[0])
@@ -136,10 +135,12 @@ class Scorer:
         training = self.model.training
         self.model.eval()
         try:
-            logits = self.model(input_ids=ids.to(device), use_cache=False).logits
+            with torch.inference_mode():
+                logits = self.model(input_ids=ids.to(device), use_cache=False).logits
+                found: torch.Tensor = torch.log_softmax(logits.float(), dim=-1)
         finally:
             self.model.train(training)
-        return torch.log_softmax(logits.float(), dim=-1)
+        return found
 
 
 def _of_continuation(logprobs: torch.Tensor, ids: list[int]) -> Likelihood:

@@ -264,7 +264,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         """Ask for a checkpoint when it is time. Every rank must ask at the same step, so rank 0's clock decides."""
         minutes = self.setup.node.checkpoints.every_minutes
-        due = minutes is not None and time.monotonic() - self.saved > 60 * minutes and state.global_step < self.steps
+        due = minutes is not None and time.monotonic() - self.saved > 60 * minutes and state.global_step < self.plan.steps
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             box = [due]
             torch.distributed.broadcast_object_list(box, src=0)

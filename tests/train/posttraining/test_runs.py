@@ -194,6 +194,14 @@ def test_a_killed_run_goes_on_to_the_same_bits(base: Path, tmp_path: Path) -> No
     assert (Path(job.out) / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+def test_checkpoints_by_the_clock(base: Path, tmp_path: Path) -> None:
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(6)])
+    node = Sft(init=str(base), data=data, **{**COMMON, "steps": 3}, checkpoints={"every_minutes": 1e-9, "keep": 10})
+    out, _ = train(node, tmp_path)
+    found = sorted(f.name for f in (out / "checkpoints").glob("checkpoint-*"))
+    assert found == ["checkpoint-1", "checkpoint-2", "checkpoint-3"]  # transformers saves the last step itself
+
+
 def test_what_is_written_loads_and_answers(base: Path, tmp_path: Path) -> None:
     """Trained on one answer until it is known: the folder alone repeats it and stops, with the trained template."""
     rows = [chat(n, messages=[{"role": "user", "content": f"Say {n}."}, {"role": "assistant", "content": "red cat"}]) for n in range(16)]
