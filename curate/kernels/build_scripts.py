@@ -16,7 +16,7 @@ from curate.kernels.build_tables import CODE_POINTS, two_stages
 
 def main() -> None:
     """Write the file beside this module."""
-    from fontTools import unicodedata  # type: ignore[import-not-found,unused-ignore]  # only where tables are made
+    from fontTools import unicodedata  # only where tables are made
 
     codes = ["Zyyy"]
     numbers = np.zeros(CODE_POINTS, np.uint8)

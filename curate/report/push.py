@@ -71,7 +71,7 @@ def push(
         raise DataError(
             f"The hub refused the push to {upload.repository}: {error}. What was uploaded stays; push again to go on."
         ) from error
-    except (OSError, *connection_errors()) as error:
+    except connection_errors() as error:
         raise DataError(
             f"The hub can't be reached: {type(error).__name__}: {error}. What was uploaded stays; push again to go on."
         ) from error
@@ -82,5 +82,5 @@ def connection_errors() -> tuple[type[Exception], ...]:
     """What the hub's client raises without a connection: it has used several libraries for HTTP, with errors of their own."""
     import sys
 
-    found = (getattr(sys.modules.get(name), "TransportError", None) for name in ("httpx", "httpx2"))
-    return tuple(error for error in found if error is not None)
+    found = (getattr(sys.modules.get(name), "TransportError", OSError) for name in ("httpx", "httpx2"))
+    return (OSError, *found)
