@@ -162,8 +162,10 @@ async def _body(reader: asyncio.StreamReader, head: bytes, lower: bytes) -> tupl
     length = _header(head, lower, b"content-length")
     if not length and _header(head, lower, b"transfer-encoding").lower() == b"chunked":
         parts: list[bytes] = []
+        total = 0
         while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-            parts.append(await reader.readexactly(_bounded(size)))
+            total = _bounded(total + _bounded(size))
+            parts.append(await reader.readexactly(size))
             await reader.readexactly(2)
         while await reader.readuntil(b"\r\n") != b"\r\n":
             pass
