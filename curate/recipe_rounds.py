@@ -15,8 +15,9 @@
 Names of the block become pool@1, pool@2, ...; everywhere else in the recipe they are used so, and `pool@last` is that of the last round.
 Inside, a value that is exactly
 
-    pool            is this round's       pool@all         is a list of all rounds' so far, in lists only
-    policy          is what start and next say
+    pool            is this round's, at keys that name nodes (`from`, `model`, `data`, ...: recipe_references.NAMING)
+    pool@now        is this round's, at any key      pool@all         is a list of all rounds' so far, in lists only
+    policy          is what start and next say, at the same keys; policy@now at any key
     pool@previous   is the round before's: in lists nothing at all in round 1
     "@round"        is the round's number; inside longer text as {round}
     {rounds: [..]}  is the n-th of the list, its last one for later rounds
@@ -28,13 +29,13 @@ round, chosen otherwise. What only fed a replaced selection and is read by nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from curate import registry
 from curate.errors import CurateError
 from curate.recipe_overrides import step_name
+from curate.recipe_references import named, replaced
 from curate.recipe_yaml import Item, Mark, Problems, as_item, mapping, sequence
 from curate.settings import shown
 
@@ -63,7 +64,7 @@ def expand_rounds(tree: Item, problems: Problems) -> Item:
         if there is not None and not there.is_mapping:
             continue
         outer = (
-            _replaced(there, lambda text: as_item(last[text], Mark(0)) if text in last else None)
+            replaced(there, lambda text, _: as_item(last[text], Mark(0)) if text in last else None)
             if there is not None
             else mapping({}, given.mark)
         )
@@ -87,33 +88,33 @@ class _Block:
     def unrolled(self, number: int, arm: str, problems: Problems) -> list[tuple[str, str, Item]]:
         """(section, name, node) of one round of one loop."""
         items = {name: (section, item) for section, block in self.sections.items() for name, item in block.value.items()}
-        replaced: dict[str, Item] = {}
+        others: dict[str, Item] = {}
         for name, (section, item) in items.items():
             other = _as_control(name, item, arm, number, problems) if arm and section == "datasets" else None
             if other is not None:
-                replaced[name] = other
-        left_out = self._unread(items, replaced)
+                others[name] = other
+        left_out = self._unread(items, others)
         made = []
         for name, (section, item) in items.items():
             if name not in left_out:
-                node = _replaced(replaced.get(name, item), lambda text: self._meaning(text, number, arm))
-                made.append((section, self._called(name, number, arm), _numbered(_with_kinds(node, item), number, problems)))
+                node = replaced(others.get(name, item), lambda text, naming: self._meaning(text, naming, number, arm))
+                made.append((section, self._called(name, number, arm), _numbered(node, number, problems)))
         return made
 
-    def _unread(self, items: dict[str, tuple[str, Item]], replaced: dict[str, Item]) -> set[str]:
+    def _unread(self, items: dict[str, tuple[str, Item]], others: dict[str, Item]) -> set[str]:
         """Nodes that only replaced ones, or others of their kind, read in the true loop, and nothing reads now."""
         readers: dict[str, set[str]] = {name: set() for name in items}
         now: dict[str, set[str]] = {name: set() for name in items}
         for reader, (_, item) in items.items():
-            for table, node in ((readers, item), (now, replaced.get(reader, item))):
-                for text in _texts(node):
+            for table, node in ((readers, item), (now, others.get(reader, item))):
+                for text in named(node):
                     name = text.partition("@")[0]
                     if name in items and name != reader:
                         table[name].add(reader)
         kept_by_next = set(self.following.values())
         gone: set[str] = set()
-        for name, node in replaced.items():  # what looks at a selection and at a source that it has no more
-            sources = readers.keys() & {t.partition("@")[0] for t in _texts(items[name][1])} - {t.partition("@")[0] for t in _texts(node)}
+        for name, node in others.items():  # what looks at a selection and at a source that it has no more
+            sources = readers.keys() & {t.partition("@")[0] for t in named(items[name][1])} - {t.partition("@")[0] for t in named(node)}
             gone |= {reader for source in sources for reader in readers[source] & readers[name]}
         while True:
             more = {n for n in items if n not in gone | kept_by_next and readers[n] and not now[n] - gone}
@@ -124,36 +125,24 @@ class _Block:
     def _called(self, name: str, number: int, arm: str) -> str:
         return f"{name}@{number}" + (f".{arm}" if arm else "")
 
-    def _meaning(self, text: str, number: int, arm: str) -> Item | list[Item] | None:
-        """What a value means in this round; None where it is itself."""
+    def _meaning(self, text: str, naming: bool, number: int, arm: str) -> Item | list[Item] | None:
+        """What a value means in this round; None where it is itself. naming: it stands where a node is named."""
         here = Mark(0)
         if text == "@round":
             return Item(number, here)
         name, _, which = text.partition("@")
-        if name in self.start and not which:
+        here_only = (naming and not which) or which == "now"
+        if name in self.start and here_only:
             return as_item(self.start[name] if number == 1 else self._called(self.following[name], number - 1, arm), here)
-        if name not in self.names():
+        if name not in self.names() or not (which or here_only):
             return as_item(text.replace("{round}", str(number)), here) if "{round}" in text else None
-        if not which:
+        if here_only:
             return as_item(self._called(name, number, arm), here)
         if which == "all":
             return [as_item(self._called(name, n, arm), here) for n in range(1, number + 1)]
         if which == "previous":
             return [as_item(self._called(name, number - 1, arm), here)] if number > 1 else []
         return as_item(f"{name}@{number}", here) if which == "true" else None  # the true loop's, in a control
-
-
-def _with_kinds(made: Item, given: Item) -> Item:
-    """A node whose words for kinds of training and for steps are as they were given: they are no names of nodes."""
-    if not made.is_mapping or not given.is_mapping:
-        return made
-    if "train" in made.value and "train" in given.value:
-        made = made.with_entry("train", given.value["train"])
-    steps, own = made.value.get("steps"), given.value.get("steps")
-    if steps is not None and own is not None and steps.is_list and own.is_list and len(steps.value) == len(own.value):
-        entries = [old if isinstance(old.value, str) else new for new, old in zip(steps.value, own.value, strict=True)]
-        made = made.with_entry("steps", sequence(entries, steps.mark))
-    return made
 
 
 def _read(given: Item, mark: Mark, problems: Problems) -> _Block | None:
@@ -252,44 +241,9 @@ def with_controls(tree: Item, problems: Problems) -> Item:
             node = _as_control(name, item, str(arm.value), 0, problems)
             if node is not None:
                 true = {f"{name}@true": as_item(name, Mark(0))}
-                node = _replaced(node, true.get)
+                node = replaced(node, lambda text, _, true=true: true.get(text))
                 datasets = datasets.with_entry(f"{name}.{arm.value}", node)
     return tree.with_entry("datasets", datasets)
-
-
-def _texts(item: Item) -> list[str]:
-    if isinstance(item.value, dict):
-        return [t for inner in item.value.values() for t in _texts(inner)]
-    if isinstance(item.value, tuple):
-        return [t for inner in item.value for t in _texts(inner)]
-    return [item.value] if isinstance(item.value, str) else []
-
-
-def _replaced(item: Item, meaning: Callable[[str], Item | list[Item] | None]) -> Item:
-    """The item with every text replaced by what it means; a list of meanings goes into the list around it."""
-    if isinstance(item.value, dict):
-        entries = {}
-        for key, inner in item.value.items():
-            new = _one(inner, meaning)
-            entries[key] = sequence(new, inner.mark) if isinstance(new, list) else new
-        return mapping(entries, item.mark, item.keys)
-    if isinstance(item.value, tuple):
-        made: list[Item] = []
-        for inner in item.value:
-            new = _one(inner, meaning)
-            made += new if isinstance(new, list) else [new]
-        return sequence(made, item.mark)
-    new = _one(item, meaning)
-    return sequence(new, item.mark) if isinstance(new, list) else new
-
-
-def _one(item: Item, meaning: Callable[[str], Item | list[Item] | None]) -> Item | list[Item]:
-    if not isinstance(item.value, str):
-        return _replaced(item, meaning) if isinstance(item.value, (dict, tuple)) else item
-    found = meaning(item.value)
-    if found is None:
-        return item
-    return [f.moved(item.mark) for f in found] if isinstance(found, list) else found.moved(item.mark)
 
 
 def _numbered(item: Item, number: int, problems: Problems) -> Item:

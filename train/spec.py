@@ -29,6 +29,9 @@ class ModelSpec(BaseModel):
     kv_heads: int | None = Field(default=None, ge=1, le=1024, description="heads of keys and values; heads must be a multiple")
     ffn: int | None = Field(default=None, ge=8, le=1 << 20, description="inner size of the feed-forward layer")
     tied: bool | None = Field(default=None, description="the head's weights are the embedding's")
+    rope_theta: float | None = Field(
+        default=None, ge=10, le=1e9, description="base of the rotary angles; 10,000 or 500,000 with the presets, less for short sequences"
+    )
     context: int | None = Field(default=None, ge=2, le=1 << 22, description="longest sequence; that of the data where it is not set")
 
     @model_validator(mode="after")

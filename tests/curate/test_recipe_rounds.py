@@ -84,6 +84,30 @@ def test_names_and_meanings(tmp_path: Path) -> None:
     assert verifiers == [1, 2] and after.upstream == "rows@3"
 
 
+def test_only_names_of_nodes_are_replaced(tmp_path: Path) -> None:
+    """A column, a step, a folder called like a node stay what they are."""
+    write(tmp_path)
+    path = tmp_path / "words.yaml"
+    path.write_text("""
+name: words
+rounds:
+  n: 2
+  datasets:
+    text: {read: {jsonl: "pool-{round}.jsonl", format: ultrafeedback, id: id}, steps: [{dedup_exact: {by: text}}]}
+    dedup_exact: {from: text, steps: [dedup_exact, {score: {verifier: {length: {min: 1}}, score_name: text}}, {select_best: text}]}
+    tokens: {from: dedup_exact, steps: [{tokenize: tok}]}
+    mixed: {blend: {stages: [{rows: 3, weights: {tokens: 1, dedup_exact@all: 2}}]}}
+  models:
+    tok: {train: tokenizer, data: text@now, vocab_size: 300}
+""")
+    nodes = load_recipe(str(path)).nodes
+    rows, tokens, mixed = nodes["dedup_exact@2"], nodes["tokens@2"], nodes["mixed@2"]
+    assert isinstance(rows, DatasetNode) and isinstance(tokens, DatasetNode) and isinstance(mixed, SpecialNode)
+    assert [s.name for s in rows.steps] == ["dedup_exact", "score", "select_best"] and rows.steps[2].by == "text"  # type: ignore[attr-defined]
+    assert rows.upstream == "text@2" and tokens.steps[0].models() == ("tok@2",)
+    assert mixed.node.inputs() == ("tokens@2", "dedup_exact@1", "dedup_exact@2")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
