@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.schema import ROW
@@ -140,9 +141,9 @@ class SelectPairs(Ranking):
         ids = batch.column("id").take(pa.array(parents)).cast(pa.string())
         number = places(parents, np.arange(len(parents)))
         extra = {
-            "pair_id": pa.array([f"{i}/{n}" for i, n in zip(ids.to_pylist(), number.tolist(), strict=True)], pa.string()),
+            "pair_id": pc.binary_join_element_wise(ids, pa.array(number).cast(pa.string()), "/"),
             "pair_group": ids,
-            "pair_rule": pa.array([self.rule] * len(parents), pa.string()),
+            "pair_rule": pa.repeat(pa.scalar(self.rule, pa.string()), len(parents)),
             "pair_margin": column["margins"].flatten(),
             "pair_length_ratio": column["ratios"].flatten(),
         }

@@ -21,7 +21,7 @@ _PROVENANCE = {"model": pa.string(), "round": pa.int32(), "sample": pa.int32(), 
 def answered(batch: pa.RecordBatch, pool: Pool, parents: I64, chosen: I64, extra: Mapping[str, pa.Array]) -> Expanded:
     """A row for each chosen candidate: the prompt's turns and then the candidate's. chosen: numbers in the pool, in order of rows."""
     picked = pool.structs.take(pa.array(chosen))
-    rows = batch.take(pa.array(parents))
+    rows = _taken(batch, parents, ("text", "candidates"))
     messages = _joined(rows.column("messages"), _child(picked, "messages"))
     columns = {
         "id": _ids(rows.column("id"), parents),
@@ -36,7 +36,7 @@ def answered(batch: pa.RecordBatch, pool: Pool, parents: I64, chosen: I64, extra
 
 def paired(batch: pa.RecordBatch, pool: Pool, parents: I64, better: I64, worse: I64, extra: Mapping[str, pa.Array]) -> Expanded:
     """A row for each pair: the prompt, and two candidates with the ranks 0 and 1."""
-    rows = batch.take(pa.array(parents))
+    rows = _taken(batch, parents, ("text", "candidates"))
     both = pool.structs.take(pa.array(np.stack([better, worse], 1).ravel()))
     rank = pa.array(np.tile([0, 1], len(better)), pa.int32())
     children = [rank if f.name == "rank" else child for f, child in zip(CANDIDATE, both.flatten(), strict=True)]
@@ -44,9 +44,23 @@ def paired(batch: pa.RecordBatch, pool: Pool, parents: I64, better: I64, worse: 
     offsets = pa.array(np.arange(0, 2 * len(better) + 1, 2), pa.int32())
     candidates = pa.ListArray.from_arrays(offsets, structs, type=_NO_CANDIDATES)
     made = with_columns(rows, {"id": _ids(rows.column("id"), parents), "candidates": candidates, **extra})
-    first, second = (_child(pool.structs.take(pa.array(side)), "messages") for side in (better, worse))
-    turns = _joined(_joined(rows.column("messages"), first), second)
+    turns = _joined(rows.column("messages"), _of_two(children[CANDIDATE.get_field_index("messages")]))
     return Expanded(with_columns(made, {"text": _views(turns)}), pa.array(parents, pa.int64()))
+
+
+def _taken(batch: pa.RecordBatch, parents: I64, replaced: tuple[str, ...]) -> pa.RecordBatch:
+    """The rows of a batch, without the columns that are replaced anyway: a prompt's candidates are most of its bytes, and it may have many pairs."""
+    index = pa.array(parents)
+    columns = [pa.nulls(len(parents), f.type) if f.name in replaced else batch.column(f.name).take(index) for f in batch.schema]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
+def _of_two(lists: pa.ListArray) -> pa.ListArray:
+    """Turns of the two candidates of each pair, one behind the other. lists: those of better, worse, better, ...; they lie so already."""
+    lists = lists if lists.null_count == 0 else pc.fill_null(lists, pa.scalar([], lists.type))
+    start = lists.offsets[0].as_py()
+    ends = lists.offsets.to_numpy()[::2] - start
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), lists.values.slice(start), type=lists.type)
 
 
 PROVENANCE_COLUMNS = {f"select_{name}": kind for name, kind in _PROVENANCE.items()}
