@@ -1,7 +1,9 @@
 """Worker processes on this machine, one per core, watched by our own supervisor.
 
 A dead worker does not break the pool: its task goes to a fresh one, which finds in the task's marker file what was in
-flight (`curate.worker.marks`). Workers stay alive between stages.
+flight (`curate.worker.marks`). Workers stay alive between stages. One more, for tasks that may use the whole machine, stays
+too where it left nothing behind (`process.is_as_new`): importing torch and trl costs ten seconds of CPU, and a recipe with
+rounds of generation and training has dozens of such stages.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class _Worker:
         theirs.close()
         self.pipe: Connection = Connection(ours.detach())
         self.task: int | None = None
+        self.as_new = False
 
     def give(self, job_path: str, index: int) -> None:
         self.task = index
@@ -51,6 +54,12 @@ class LocalExecutor:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._pool: list[_Worker] = []
+        self._wide: _Worker | None = None
+
+    def start(self, tasks: int) -> None:
+        """Start the processes for so many tasks: they import what every task needs while the parent gets the first one ready."""
+        while len(self._pool) < min(self.workers, tasks):
+            self._pool.append(_Worker(wide=False))
 
     def warm_up(self, modules: Sequence[str]) -> None:
         """Compile these kernel modules once, in the first workers, before tasks make all of them want it at the same time."""
@@ -68,7 +77,8 @@ class LocalExecutor:
         deaths = dict.fromkeys(tasks, 0)
         extra: list[_Worker] = []
         if whole_machine:
-            extra.append(_Worker(wide=True))
+            kept, self._wide = self._wide, None
+            extra.append(kept if kept is not None and kept.process.poll() is None else _Worker(wide=True))
         try:
             busy: list[_Worker] = []
             while waiting or busy:
@@ -91,6 +101,8 @@ class LocalExecutor:
                             waiting.appendleft(task)
                             if whole_machine:
                                 extra[0] = _Worker(wide=True)
+            if whole_machine and extra[0].as_new:
+                self._wide = extra.pop()
         finally:
             for worker in extra:
                 worker.stop()
@@ -110,6 +122,7 @@ class LocalExecutor:
             return True
         worker.task = None
         if kind == "done":
+            worker.as_new = message[2]
             progress(index, 0, 0)
             return False
         if kind == "error":
@@ -128,6 +141,6 @@ class LocalExecutor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for worker in self._pool:
+        for worker in [*self._pool, *([self._wide] if self._wide is not None else [])]:
             worker.stop()
-        self._pool = []
+        self._pool, self._wide = [], None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -27,13 +28,15 @@ ONE_THREAD = {
 }
 REPORT_EVERY_S = 0.2
 PR_SET_PDEATHSIG = 1
+KEPT_BELOW = 2 << 30  # bytes: a process that had more at its peak is not kept for another task that may use the whole machine
 
 
 def serve(connection: Connection) -> None:
-    """Run tasks one after the other: receives (job path, index), sends progress, then done or the error."""
+    """Run tasks one after the other: receives (job path, index), sends progress, then done (and whether another wide task may follow) or the error."""
     from curate.errors import CurateError
     from curate.worker import execute
 
+    environment = dict(os.environ)
     while True:
         try:
             message = connection.recv()
@@ -48,11 +51,23 @@ def serve(connection: Connection) -> None:
         try:
             execute(job_path, index, report)
             report.flush()
-            connection.send(("done", index))
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            os.environ.update(environment)
+            connection.send(("done", index, is_as_new()))
         except CurateError as error:
             connection.send(("error", index, type(error).__name__, str(error)))
         except Exception as error:  # noqa: BLE001  the supervisor prints it; the process must live on
             connection.send(("crash", index, f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def is_as_new() -> bool:
+    """Whether the next task finds this process as a fresh one would be, but for what is imported: no GPU held, little memory, no global setting of torch."""
+    torch = sys.modules.get("torch")
+    if torch is not None and (torch.cuda.is_initialized() or torch.are_deterministic_algorithms_enabled()):
+        return False
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return peak < KEPT_BELOW
 
 
 def warm_up(modules: list[str]) -> None:
@@ -92,21 +107,6 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _start_numba() -> None:
-    """Make numba ready without what no kernel uses: 0.6 s of CPU in each worker.
-
-    It imports SciPy where that is installed, for its BLAS, and at its first compilation, or load from the cache, every
-    installed package that extends it (awkward comes with the tokenizer).
-    """
-    sys.modules["scipy"] = None  # type: ignore[assignment]  # an import of it now fails, as where it is not installed
-    try:
-        import numba.core.entrypoints
-        import numba.np.arraymath
-    finally:
-        del sys.modules["scipy"]
-    numba.core.entrypoints._already_initialized = True
-
-
 def main(arguments: list[str]) -> None:
     """Entry point of the process."""
     die_with_parent()
@@ -119,7 +119,6 @@ def main(arguments: list[str]) -> None:
     if not wide:
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
-        _start_numba()
     connection: Any = Connection(int(arguments[0]))
     with contextlib.suppress(BrokenPipeError):
         serve(connection)
