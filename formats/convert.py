@@ -21,7 +21,7 @@ from formats.outputs import Output, check_suffix
 from formats.policies import Policies, is_usual
 from formats.records import Record, text_view
 from formats.report import Report
-from formats.sources import Line, is_table, json_columns, rows_of, table_batches, table_rows
+from formats.sources import Block, Line, blocks_of, is_table, json_columns, rows_of, table_batches, table_block, table_rows
 
 _JSON = tuple(s + c for s in (".jsonl", ".json", ".ndjson") for c in ("", ".gz", ".zst"))
 
@@ -31,23 +31,41 @@ Progress = Callable[[int, int, int], None]  # file number where it is done, else
 
 
 class Writer:
-    """Records to rows of a format, with the report kept."""
+    """Rows of one format to rows of another, by way of records, with the report kept."""
 
-    def __init__(self, target: Adapter, policies: Policies, report: Report, ids: bool = False) -> None:
-        self.target, self.policies, self.report, self.ids = target, policies, report, ids
+    def __init__(self, reader: Adapter, target: Adapter, policies: Policies, report: Report, ids: bool = False) -> None:
+        self.reader, self.target, self.policies, self.report, self.ids = reader, target, policies, report, ids
+        self.quarantine: list[dict[str, Any]] = []
+
+    def block(self, block: Block, path: str) -> list[Row]:
+        """The rows of a block. Most sets are pairs of question and answer, which need no record in between."""
+        report, made, pairs = self.report, list[Row](), 0
+        pair, write_pair = self.reader.pair, self.target.write_pair
+        short = self.target.writes_pairs and not self.ids
+        for row, value in enumerate(block.values):
+            found = pair(value) if short and type(value) is dict else None
+            if found is not None:
+                made.append(write_pair(*found))
+                pairs += 1
+                continue
+            for record in read(block, row, path, self.reader, report, self.quarantine):
+                made += self.rows(record, path, block.offsets[row])
+        report.rows += pairs
+        report.records += pairs
+        report.held += pairs
+        report.written += pairs
+        return made
 
     def rows(self, record: Record, path: str, at: int) -> list[Row]:
         """The rows of a record; [] where it is dropped, which the report then says."""
         report = self.report
         report.records += 1
+        lost: set[str] = set()
         try:
-            lost: set[str] = set()
-            if is_usual(record):
-                rows = self.target.write_usual(record, lost)
-            else:
+            if not is_usual(record):
                 record = self.policies.apply(record, report.odd)
                 lost = lost_fields(record, self.target.holds)
-                rows = self.target.write(record, lost)
+            rows = self.target.write(record, lost)
         except Unholdable as error:
             reason = f"convert.{error.reason}"
             report.dropped[reason] += 1
@@ -93,23 +111,33 @@ def convert(
         source = found.format
     reader = source if isinstance(source, Adapter) else adapter(source or "messages", columns, roles=roles, **dict(read_settings or {}))
     report = Report()
-    writer = Writer(target, policies or Policies(), report, ids)
-    quarantine: list[dict[str, Any]] = []
+    writer = Writer(reader, target, policies or Policies(), report, ids)
     with Output(dst) as out, _few_collections():
         for number, file in enumerate(files):
-            told = report.records
-            for record, at in records(file, reader, report, quarantine):
-                out.write(writer.rows(record, file.path, at))
-                if progress is not None and report.records - told >= 4096:
-                    progress(-1, report.records - told, 0)
-                    told = report.records
+            for done, rows in _converted(file, writer):
+                out.write(rows)
+                if progress is not None:
+                    progress(-1, done, 0)
             if progress is not None:
-                progress(number, report.records - told, file.size)
+                progress(number, 0, file.size)
     report.notes += out.notes
-    if quarantine:
+    if writer.quarantine:
         with Output(dst.with_name(f"{dst.name}.quarantine.jsonl")) as side:
-            side.write(quarantine)
+            side.write(writer.quarantine)
     return report, found
+
+
+def _converted(file: File, writer: Writer) -> Iterator[tuple[int, list[Row]]]:
+    """(records, their rows) of a file, block by block."""
+    for content in contents(file):
+        before = writer.report.records
+        if isinstance(content, Block):
+            rows = writer.block(content, file.path)
+        else:
+            at, records = content
+            writer.report.rows += len(records)
+            rows = [row for n, record in enumerate(records, at) for row in writer.rows(record, file.path, n)]
+        yield writer.report.records - before, rows
 
 
 @contextmanager
@@ -123,43 +151,47 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def records(file: File, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> Iterator[tuple[Record, int]]:
-    """(record, place) of everything in a file that can be read; the rest goes to the report and the quarantine."""
-    if is_table(file.uri):
-        return _table_records(file, reader, report, quarantine)
-    split = Split(file.uri, file.path, file.size, file.fingerprint)
-    return _read(rows_of(split), file.path, reader, report, quarantine)
-
-
-def _table_records(file: File, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> Iterator[tuple[Record, int]]:
+def contents(file: File) -> Iterator[Block | tuple[int, list[Record]]]:
+    """Blocks of rows of a file; of a table of records, (number of the first, records)."""
+    if not is_table(file.uri):
+        yield from blocks_of(Split(file.uri, file.path, file.size, file.fingerprint))
+        return
     at = 0
     for batch in table_batches(file.uri):
         if is_record(batch.schema):
-            report.rows += len(batch)
-            yield from zip(from_batch(batch), range(at, at + len(batch)), strict=True)
+            yield at, from_batch(batch)
         else:
-            yield from _read(table_rows(batch, at, json_columns(batch.schema), file.path), file.path, reader, report, quarantine)
+            yield table_block(batch, at, json_columns(batch.schema), file.path)
         at += len(batch)
 
 
-def _read(
-    rows: Iterator[Line | Unreadable], path: str, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]
-) -> Iterator[tuple[Record, int]]:
-    for line in rows:
-        report.rows += 1
-        if isinstance(line, Unreadable):
-            _refuse(report, quarantine, "source.unreadable", line)
-            continue
-        try:
-            if not isinstance(line.value, dict):
-                raise Refused("not_an_object", "a row is not an object")
-            found = reader.read_many(line.value)
-        except Refused as error:
-            # The row was taken apart while it was read; its bytes say what it was.
-            _refuse(report, quarantine, f"source.{error.reason}", Unreadable(path, line.offset, str(error), line.head()))
-            continue
-        for record in found:
-            yield record, line.offset
+def records(file: File, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> Iterator[tuple[Record, int]]:
+    """(record, place) of everything in a file that can be read; the rest goes to the report and the quarantine."""
+    for content in contents(file):
+        if isinstance(content, Block):
+            for row, offset in enumerate(content.offsets):
+                yield from ((record, offset) for record in read(content, row, file.path, reader, report, quarantine))
+        else:
+            at, found = content
+            report.rows += len(found)
+            yield from zip(found, range(at, at + len(found)), strict=True)
+
+
+def read(block: Block, row: int, path: str, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> list[Record]:
+    """The records of a row; [] where it can't be read, which the report and the quarantine then say."""
+    value = block.values[row]
+    report.rows += 1
+    if isinstance(value, Unreadable):
+        _refuse(report, quarantine, "source.unreadable", value)
+        return []
+    try:
+        if not isinstance(value, dict):
+            raise Refused("not_an_object", "a row is not an object")
+        return reader.read_many(value)
+    except Refused as error:
+        # The row was taken apart while it was read; its bytes say what it was.
+        _refuse(report, quarantine, f"source.{error.reason}", Unreadable(path, block.offsets[row], str(error), block.head(row)))
+        return []
 
 
 def _refuse(report: Report, quarantine: list[dict[str, Any]], reason: str, row: Unreadable) -> None:

@@ -63,10 +63,12 @@ class Output:
 
     def write(self, rows: list[Row]) -> None:
         """Add rows."""
-        self.held += rows
-        while len(self.held) >= _HELD_ROWS:  # pieces of one size, so that frames do not depend on how rows arrive
-            self._put(self.held[:_HELD_ROWS])
-            del self.held[:_HELD_ROWS]
+        held = self.held
+        held += rows
+        done = len(held) - len(held) % _HELD_ROWS  # pieces of one size, so that frames do not depend on how rows arrive
+        for at in range(0, done, _HELD_ROWS):
+            self._put(held[at : at + _HELD_ROWS])
+        del held[:done]
 
     def _put(self, rows: list[Row]) -> None:
         if self.suffix == ".parquet":

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from curate.io.fields import not_utf8
 from curate.io.files import open_file
-from curate.io.lines import BOM, HEAD, read_lines, too_long
+from curate.io.lines import BOM, HEAD, LineBlock, read_lines, too_long
 from curate.io.reader import Split, Unreadable
 from curate.io.streams import Broken, Source, compression, decompressed, fill
 from formats.json_text import decode, decode_lines, loads, without_nulls
@@ -29,7 +29,32 @@ JSON_COLUMNS = b"json_columns"  # key of the Parquet metadata that lists columns
 _BATCH_ROWS = 1024
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*("?)|[{}\[\],]', re.DOTALL)  # group 1 is empty for a string that has not ended
 _PIECE = 1 << 20
+_LINES = 1 << 18  # bytes of a block of lines: its values stay in the processor's cache
 _BRACE = ord("{")
+
+
+class Block(msgspec.Struct):
+    """n rows that follow each other in a file."""
+
+    values: list[Any]  # JSON values; an Unreadable where one can't be read
+    offsets: list[int]  # byte offset in the decompressed file; row number in tables
+    data: bytes = b""  # where they came as JSON: row i is data[starts[i] : ends[i]]
+    starts: list[int] = []
+    ends: list[int] = []
+
+    def head(self, row: int) -> bytes:
+        """The first bytes of a row as it was written; b"" from tables."""
+        return self.data[self.starts[row] : min(self.ends[row], self.starts[row] + HEAD)] if self.starts else b""
+
+    def lines(self) -> Iterator[Line | Unreadable]:
+        """The rows one by one."""
+        for at, (offset, value) in enumerate(zip(self.offsets, self.values, strict=True)):
+            if isinstance(value, Unreadable):
+                yield value
+            elif self.starts:
+                yield Line(offset, value, self.data, self.starts[at], self.ends[at])
+            else:
+                yield Line(offset, value)
 
 
 class Line(msgspec.Struct):
@@ -51,10 +76,10 @@ class Line(msgspec.Struct):
         return self.end - self.start or 1024
 
 
-def parse(raw: bytes, path: str, offset: int) -> Line | Unreadable:
-    """A row from JSON. Whatever the fast parser refuses is read again for a message, or because only it is too strict."""
+def parse(raw: bytes, path: str, offset: int) -> Any:
+    """The value of a row of JSON, or an Unreadable. Whatever the fast parser refuses is read again for a message, or because only it is too strict."""
     try:
-        return Line(offset, decode(raw), raw, 0, len(raw))
+        return decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     problem = not_utf8(raw)
@@ -62,7 +87,7 @@ def parse(raw: bytes, path: str, offset: int) -> Line | Unreadable:
         try:
             value = json.loads(raw, parse_constant=lambda _: None)  # NaN is not JSON; null, as everywhere in curate
             json.dumps(value, ensure_ascii=False).encode()
-            return Line(offset, value, raw, 0, len(raw))
+            return value
         except UnicodeEncodeError as error:
             problem = f"a lone surrogate at character {error.start} of the row, which UTF-8 can't hold"
         except json.JSONDecodeError as error:
@@ -74,23 +99,42 @@ def parse(raw: bytes, path: str, offset: int) -> Line | Unreadable:
 
 def rows_of(split: Split, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Line | Unreadable]:
     """Every row of a JSON file (lines, or one list told by its first character), in order."""
+    for block in blocks_of(split, max_bytes):
+        yield from block.lines()
+
+
+def blocks_of(split: Split, max_bytes: int = MAX_ROW_BYTES) -> Iterator[Block]:
+    """The rows of `rows_of` in blocks of a quarter of a megabyte or more."""
     if begins_a_list(split.uri):
-        yield from _list_rows(split, max_bytes)
+        yield from _list_blocks(split, max_bytes)
         return
-    for block in read_lines(split, max_bytes, _PIECE):
-        yield from block.unreadable
-        data, base, starts = block.data, block.base, block.start.tolist()
-        values = _all_at_once(data, starts, max_bytes)
-        for at, (start, end) in enumerate(pairwise(starts)):
-            if values is not None:
-                yield Line(base + start, values[at], data, start, end)
-                continue
-            raw = data[start:end].removeprefix(BOM) if base + start == 0 else data[start:end]
-            if not raw.isspace():
-                long = len(raw.removesuffix(b"\n")) > max_bytes
-                yield (
-                    Unreadable(split.path, base + start, too_long(max_bytes), raw[:HEAD]) if long else parse(raw, split.path, base + start)
-                )
+    for block in read_lines(split, max_bytes, _LINES):
+        if block.unreadable:
+            yield Block(list(block.unreadable), [row.offset for row in block.unreadable])
+        starts = block.start.tolist()
+        values = _all_at_once(block.data, starts, max_bytes)
+        if values is not None:
+            yield Block(values, (block.start[:-1] + block.base).tolist(), block.data, starts[:-1], starts[1:])
+        else:
+            yield _one_by_one(block, split.path, max_bytes)
+
+
+def _one_by_one(block: LineBlock, path: str, max_bytes: int) -> Block:
+    """The rows of a block in which something needs a closer look."""
+    made = Block([], [], block.data, [], [])
+    for start, end in pairwise(block.start.tolist()):
+        at = block.base + start
+        raw = block.data[start:end].removeprefix(BOM) if at == 0 else block.data[start:end]
+        if raw.isspace():
+            continue
+        if len(raw.removesuffix(b"\n")) > max_bytes:
+            made.values.append(Unreadable(path, at, too_long(max_bytes), raw[:HEAD]))
+        else:
+            made.values.append(parse(raw, path, at))
+        made.offsets.append(at)
+        made.starts.append(end - len(raw))
+        made.ends.append(end)
+    return made
 
 
 def _all_at_once(data: bytes, starts: list[int], max_bytes: int) -> list[Any] | None:
@@ -117,15 +161,37 @@ def begins_a_list(uri: str) -> bool:
     return head.removeprefix(BOM).lstrip()[:1] == b"["
 
 
-def _list_rows(split: Split, max_bytes: int) -> Iterator[Line | Unreadable]:
+def _list_blocks(split: Split, max_bytes: int) -> Iterator[Block]:
+    made, raws, size = Block([], []), list[bytes](), 0
+    for offset, raw, value in _list_rows(split, max_bytes):
+        made.values.append(value)
+        made.offsets.append(offset)
+        raws.append(raw)
+        made.starts.append(size)
+        size += len(raw)
+        made.ends.append(size)
+        if size >= _PIECE:
+            made.data = b"".join(raws)
+            yield made
+            made, raws, size = Block([], []), [], 0
+    if raws:
+        made.data = b"".join(raws)
+        yield made
+
+
+def _list_rows(split: Split, max_bytes: int) -> Iterator[tuple[int, bytes, Any]]:
+    """(offset, bytes, value or Unreadable) of every element of a JSON list."""
     with closing(open_file(split.uri, split.fingerprint)) as file:
         try:
             source = decompressed(file)
         except Broken as error:
-            yield Unreadable(split.path, 0, str(error), b"")
+            yield 0, b"", Unreadable(split.path, 0, str(error), b"")
             return
         for offset, raw, problem in _elements(source, max_bytes):
-            yield Unreadable(split.path, offset, problem, raw[:HEAD]) if problem else parse(raw, split.path, offset)
+            if problem:
+                yield offset, raw[:HEAD], Unreadable(split.path, offset, problem, raw[:HEAD])
+            else:
+                yield offset, raw, parse(raw, split.path, offset)
 
 
 def _elements(source: Source, max_bytes: int) -> Iterator[tuple[int, bytes, str]]:
@@ -186,6 +252,15 @@ def table_rows(batch: pa.RecordBatch, first: int, decoded: frozenset[str], path:
         for name in nested:
             row[name] = _turns(without_nulls(row[name]))
         yield Line(at, {k: v for k, v in row.items() if v is not None}, b"")
+
+
+def table_block(batch: pa.RecordBatch, first: int, decoded: frozenset[str], path: str) -> Block:
+    """The rows of `table_rows` as a block."""
+    made = Block([], [])
+    for row in table_rows(batch, first, decoded, path):
+        made.values.append(row.value if isinstance(row, Line) else row)
+        made.offsets.append(row.offset)
+    return made
 
 
 def _turns(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from formats.records import Candidate, Message, Record, is_plain, text_of
 
 Row = dict[str, Any]
+Pair = tuple[str, str, Row]  # question, answer, and the record's meta
 
 # Fields of a record that a format may be unable to hold, as loss reports name them.
 TURN_FIELDS = ("reasoning", "tool_calls", "tool_call_id", "name", "loss", "spans", "parts", "extra")
@@ -49,6 +50,7 @@ class Adapter:
     name: ClassVar[str]
     summary: ClassVar[str] = ""
     holds: ClassVar[frozenset[str]] = frozenset()
+    writes_pairs: ClassVar[bool] = False
     native: ClassVar[frozenset[str]] = frozenset()  # top-level fields of its own; other columns with these names move to meta.columns
 
     def read(self, row: Row) -> Record:
@@ -63,9 +65,16 @@ class Adapter:
         """The rows of a record. What is left out beyond `holds` is added to `lost`. Raises Unholdable."""
         raise NotImplementedError
 
-    def write_usual(self, record: Record, lost: set[str]) -> list[Row]:
-        """`write` for a record that is a question and an answer and nothing else (`is_usual`); for formats that can be quicker then."""
-        return self.write(record, lost)
+    def pair(self, row: Row) -> Pair | None:
+        """The short way through `read` for a row that is a question and its answer and nothing else, as most rows of instruction sets are.
+
+        None, and the row as it was, where the row is more than that, is odd (formats/policies.py), or the format has no short way.
+        """
+        return None
+
+    def write_pair(self, question: str, answer: str, meta: Row) -> Row:
+        """The short way through `write` where `writes_pairs`: the row of a pair, of which nothing is lost. `meta` may be changed."""
+        raise NotImplementedError
 
     def evidence(self, row: Row) -> str | None:
         """Why a row looks like this format, or None where it does not."""
@@ -87,6 +96,20 @@ def finish(record: Record, row: Row) -> Record:
         row["meta"] = kept
     record.meta = row
     return record
+
+
+def pair_meta(row: Row) -> Row:
+    """`finish` for a pair: what is left of its row, as meta."""
+    if "meta" in row:
+        side = _side(row)
+        if side:
+            row["meta"] = side
+    return row
+
+
+def plain_pair(question: Any, answer: Any) -> bool:
+    """Whether these are the two texts of a pair: both text, neither empty, no reasoning in the answer."""
+    return type(question) is str and type(answer) is str and question != "" and answer != "" and not answer.startswith("<think>")
 
 
 def _side(row: Row) -> dict[str, Any]:
@@ -120,9 +143,11 @@ def with_notes(family: str, kept: dict[str, Any]) -> dict[str, Any]:
 
 def side_fields(record: Record, row: Row, adapter: Adapter, family: str) -> Row:
     """Add every other field to a written row; notes of the family itself are in the row already."""
-    meta = record.meta
-    if not meta:
-        return row
+    return with_side(record.meta, row, adapter, family) if record.meta else row
+
+
+def with_side(meta: Row, row: Row, adapter: Adapter, family: str) -> Row:
+    """`side_fields` of a record's meta."""
     kept: Row = {}
     moved: Row = {}
     for key, value in meta.items():

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from formats.adapters.adapter import (
     Adapter,
+    Pair,
     Row,
     Unholdable,
     Unreadable,
@@ -21,9 +22,11 @@ from formats.adapters.adapter import (
     kind,
     notes,
     only_text,
+    plain_pair,
     side_fields,
     want_text,
     with_notes,
+    with_side,
 )
 from formats.adapters.chatml import inline
 from formats.records import Message, Record
@@ -68,11 +71,13 @@ class Alpaca(Adapter):
     summary: ClassVar[str] = "instruction, input, output (system, history); GPTeacher, OpenOrca and others by their fields"
     native: ClassVar[frozenset[str]] = frozenset({"instruction", "input", "output", "system", "history"})
 
+    writes_pairs: ClassVar[bool] = True
+
     def read(self, row: Row) -> Record:
-        if row.keys().isdisjoint(_UNUSUAL):
-            found = _usual(row)
-            if found is not None:
-                return found
+        found = self.pair(row)
+        if found is not None:
+            question, answer, meta = found
+            return Record([Message("user", question), Message("assistant", answer)], meta=meta)
         keys, name = keys_of(row)
         kept: dict[str, Any] = {} if name is None else {"keys": name}
         rendered = row.get("text")
@@ -83,6 +88,28 @@ class Alpaca(Adapter):
             del row["text"]
         messages.append(Message("assistant", output))
         return finish(Record(messages, meta=with_notes("alpaca", kept)), row)
+
+    def pair(self, row: Row) -> Pair | None:
+        instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
+        if not (plain_pair(instruction, output) and type(given) is str and _UNUSUAL.isdisjoint(row)):
+            return None
+        del row["instruction"], row["input"], row["output"]
+        if not given:
+            return instruction, output, row
+        row["meta"] = {"alpaca": {"input": len(instruction)}}
+        return f"{instruction}\n{given}", output, row
+
+    def write_pair(self, question: str, answer: str, meta: Row) -> Row:
+        row: Row = {"instruction": question, "input": "", "output": answer}
+        side = meta.get("meta")
+        kept = side.get("alpaca") if side else None
+        if kept is not None:
+            at = kept.get("input") if type(kept) is dict and len(kept) == 1 else None
+            if type(at) is not int:
+                return self.write(Record([Message("user", question), Message("assistant", answer)], meta=meta), set())[0]
+            if question[at : at + 1] == "\n" and len(question) > at + 1:
+                row["instruction"], row["input"] = question[:at], question[at + 1 :]
+        return with_side(meta, row, self, "alpaca") if meta else row
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         kept = notes(record, "alpaca")
@@ -104,18 +131,6 @@ class Alpaca(Adapter):
             if isinstance(row.get(keys.instruction), str) and isinstance(row.get(keys.output), str):
                 return f"text under {keys.instruction!r} and {keys.output!r}"
         return None
-
-
-def _usual(row: Row) -> Record | None:
-    """The record of a row with the three fields and nothing that means more than itself: what `read` makes of it, in half the time."""
-    instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
-    if not (isinstance(instruction, str) and isinstance(given, str) and isinstance(output, str)):
-        return None
-    del row["instruction"], row["input"], row["output"]
-    if given:
-        row["meta"] = {"alpaca": {"input": len(instruction)}}
-        instruction = f"{instruction}\n{given}"
-    return Record([Message("user", instruction), Message("assistant", output)], meta=row)
 
 
 def keys_of(row: Row) -> tuple[Keys, str | None]:
@@ -197,6 +212,7 @@ class Dolly(Alpaca):
 
     name: ClassVar[str] = "dolly"
     summary: ClassVar[str] = "Dolly: instruction, context, response, category"
+    writes_pairs: ClassVar[bool] = False
     native: ClassVar[frozenset[str]] = frozenset({"instruction", "context", "response", "system", "history"})
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from formats.adapters.adapter import ALL_TURNS, Adapter, Row, Unreadable, conversation, finish, kind, notes, side_fields, with_notes
+from formats.adapters.adapter import (
+    ALL_TURNS,
+    Adapter,
+    Pair,
+    Row,
+    Unreadable,
+    conversation,
+    finish,
+    kind,
+    notes,
+    pair_meta,
+    plain_pair,
+    side_fields,
+    with_notes,
+    with_side,
+)
 from formats.adapters.turns import OPENAI, SHAREGPT, Spelling, call_text, read_turn, tools_text, write_turn
 from formats.records import Message, Record, is_plain
 
@@ -30,6 +45,7 @@ class Messages(Adapter):
     summary: ClassVar[str] = "OpenAI messages, with tools, tool calls, parts of content and reasoning"
     holds: ClassVar[frozenset[str]] = ALL_TURNS | {"tools"}
     native: ClassVar[frozenset[str]] = frozenset({"messages", "tools"})
+    writes_pairs: ClassVar[bool] = True
     tools: ClassVar[bool] = True
 
     def __init__(self, roles: Mapping[str, str] | None = None) -> None:
@@ -53,10 +69,16 @@ class Messages(Adapter):
             row["tools"] = record.tools
         return [side_fields(record, row, self, "messages") if record.meta else row]
 
-    def write_usual(self, record: Record, lost: set[str]) -> list[Row]:
-        a, b = record.messages
-        row: Row = {"messages": [{"role": "user", "content": a.content}, {"role": "assistant", "content": b.content}]}
-        return [side_fields(record, row, self, "messages") if record.meta else row]
+    def pair(self, row: Row) -> Pair | None:
+        found = None if "tools" in row else pair_of(row.get("messages"), "role", "user", "assistant", "content")
+        if found is None:
+            return None
+        del row["messages"]
+        return *found, pair_meta(row)
+
+    def write_pair(self, question: str, answer: str, meta: Row) -> Row:
+        row: Row = {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+        return with_side(meta, row, self, "messages") if meta else row
 
     def evidence(self, row: Row) -> str | None:
         turns = row.get("messages")
@@ -74,6 +96,7 @@ class ShareGpt(Adapter):
     summary: ClassVar[str] = "ShareGPT conversations, also with other names of container, keys and roles"
     holds: ClassVar[frozenset[str]] = ALL_TURNS | {"tools"}
     native: ClassVar[frozenset[str]] = frozenset({"conversations", "system", "tools"})
+    writes_pairs: ClassVar[bool] = True
 
     def __init__(self, roles: Mapping[str, str] | None = None) -> None:
         self.roles = roles
@@ -100,6 +123,20 @@ class ShareGpt(Adapter):
                 del row["tools"]
         return finish(record, row)
 
+    def pair(self, row: Row) -> Pair | None:
+        found = None if "tools" in row or "system" in row else pair_of(row.get("conversations"), "from", "human", "gpt", "value")
+        if found is None:
+            return None
+        del row["conversations"]
+        return *found, pair_meta(row)
+
+    def write_pair(self, question: str, answer: str, meta: Row) -> Row:
+        side = meta.get("meta")
+        if side and "sharegpt" in side:
+            return self.write(Record([Message("user", question), Message("assistant", answer)], meta=meta), set())[0]
+        row: Row = {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
+        return with_side(meta, row, self, "sharegpt") if meta else row
+
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         kept = notes(record, "sharegpt")
         spelling = SPELLINGS.get(kept.get("keys", "from"), SHAREGPT)
@@ -125,6 +162,17 @@ class ShareGpt(Adapter):
             return None
         keys = SPELLINGS[spelling]
         return f"{container!r} is a list of turns with {keys.role!r} and {keys.content!r}"
+
+
+def pair_of(turns: Any, role: str, user: str, assistant: str, content: str) -> tuple[str, str] | None:
+    """Question and answer where these are two turns of role and text and nothing else."""
+    if type(turns) is not list or len(turns) != 2:
+        return None
+    a, b = turns
+    if type(a) is not dict or type(b) is not dict or len(a) != 2 or len(b) != 2 or a.get(role) != user or b.get(role) != assistant:
+        return None
+    question, answer = a.get(content), b.get(content)
+    return (question, answer) if plain_pair(question, answer) else None
 
 
 def write_sharegpt(m: Message, spelling: Spelling, lost: set[str]) -> list[Row]:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from formats.adapters.adapter import Unholdable, Unreadable
 from formats.batches import from_batch, to_batch
-from formats.catalog import adapter
+from formats.catalog import FORMATS, adapter
 from formats.detect import detect
 from formats.json_text import decode
+from formats.policies import is_usual
 from formats.records import RECORD, Candidate, Message, Record, Span, ToolCall
 from tests.conftest import read_rows
 from tests.formats.cases import ROWS, TARGETS, excused, record, round_trip, through_arrow
@@ -167,3 +168,40 @@ def test_unholdable_has_a_reason() -> None:
     with pytest.raises(Unholdable) as error:
         adapter("chatml").write(source, set())
     assert error.value.reason == "special_token"
+
+
+_field = st.sampled_from(["", "<think>x</think>y", "a\nb", "x"]) | _text
+_side = st.dictionaries(
+    st.sampled_from(["alpaca", "sharegpt", "columns", "mine"]), st.dictionaries(st.sampled_from(["input", "x"]), _json, max_size=1)
+)
+_others = st.fixed_dictionaries({}, optional={"meta": _side | _text, "instruction": _text, "conversations": _text, "x": _json})
+
+
+@st.composite
+def _pairs(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """Rows that are a pair or nearly one, of the formats that have a short way."""
+    name = draw(st.sampled_from(["alpaca", "messages", "sharegpt"]))
+    question, answer, others = draw(_field), draw(_field), draw(_others)
+    if name == "alpaca":
+        return name, {**others, "instruction": question, "input": draw(_field), "output": answer}
+    role, content, user, other = ("role", "content", "user", "assistant") if name == "messages" else ("from", "value", "human", "gpt")
+    turns = [{role: user, content: question}, {role: draw(st.sampled_from([other, other, user])), content: answer}]
+    return name, {**others, ("messages" if name == "messages" else "conversations"): turns}
+
+
+@settings(deadline=None, max_examples=150)
+@given(_pairs())
+def test_the_short_way_is_the_long_way(case: tuple[str, dict[str, Any]]) -> None:
+    name, row = case
+    (long,) = adapter(name).read_many(copy.deepcopy(row))
+    given = copy.deepcopy(row)
+    found = adapter(name).pair(given)
+    if found is None:
+        assert given == row
+        return
+    question, answer, meta = found
+    assert is_usual(long) and long == Record([Message("user", question), Message("assistant", answer)], meta=meta, id=long.id)
+    for target in map(adapter, FORMATS):
+        if target.writes_pairs:
+            lost: set[str] = set()
+            assert [target.write_pair(question, answer, copy.deepcopy(meta))] == target.write(long, lost) and not lost
