@@ -32,7 +32,7 @@ def module_folder(source: str) -> Path:
     """Where numba keeps the kernels of one source file (also of one outside this folder)."""
     content = hashlib.sha256()
     for path in sorted(_sources(Path(source))):
-        content.update(path.name.encode() + path.read_bytes())
+        content.update(path.name.encode() + _read(path)[0])
     return cache_folder() / f"{Path(source).stem}-{content.hexdigest()[:12]}"
 
 
@@ -55,9 +55,16 @@ def _sources(source: Path) -> set[Path]:
         if path in found or not path.is_file():
             continue
         found.add(path)
-        for one, several in _IMPORTED.findall(path.read_text(encoding="utf-8")):
-            waiting += [HERE / f"{name}.py" for name in ([one] if one else re.findall(r"\w+", several))]
+        waiting += _read(path)[1]
     return found
+
+
+@cache
+def _read(path: Path) -> tuple[bytes, list[Path]]:
+    """A kernel module's bytes and where the kernel modules lie that it imports."""
+    content = path.read_bytes()
+    imported = [[one] if one else re.findall(r"\w+", several) for one, several in _IMPORTED.findall(content.decode())]
+    return content, [HERE / f"{name}.py" for names in imported for name in names]
 
 
 def is_compiled(name: str) -> bool:

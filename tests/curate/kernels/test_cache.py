@@ -18,8 +18,13 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def folders(sources: Path) -> dict[str, str]:
+def forget() -> None:
     cache.module_folder.cache_clear()
+    cache._read.cache_clear()
+
+
+def folders(sources: Path) -> dict[str, str]:
+    forget()
     return {source.stem: cache.module_folder(str(source)).name for source in sources.glob("*.py")}
 
 
@@ -46,10 +51,10 @@ def test_a_kernel_outside_of_the_folder_follows_what_it_imports(sources: Path, t
     outside = tmp_path / "elsewhere" / "mine.py"
     outside.parent.mkdir()
     outside.write_text("from curate.kernels.hashing import mix64\n")
-    cache.module_folder.cache_clear()
+    forget()
     before = cache.module_folder(str(outside)).name
     with open(sources / "hashing.py", "a") as file:
         file.write("\n")
-    cache.module_folder.cache_clear()
+    forget()
     after = cache.module_folder(str(outside)).name
     assert before.startswith("mine-") and after.startswith("mine-") and before != after
