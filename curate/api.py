@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.executors.executor import Executor
+    from curate.executors.local import LocalExecutor
     from curate.recipe_nodes import Recipe
     from curate.runner import Display, Outcome
 
@@ -105,13 +106,15 @@ class Announced:
 
     def run(self, job_path: str, tasks: Sequence[int], progress: Any, whole_machine: bool = False) -> None:
         """Compile the recipe's kernels once, then run the tasks."""
-        warm_up = getattr(self._inner, "warm_up", None)
-        if not self._warm and warm_up is not None and not whole_machine:
-            self._compile(warm_up)
+        from curate.executors.local import LocalExecutor
+
+        if isinstance(self._inner, LocalExecutor) and not self._warm and not whole_machine:
+            self._inner.start(len(tasks))
+            self._compile(self._inner)
         self._warm = self._warm or not whole_machine
         self._inner.run(job_path, tasks, progress, whole_machine)
 
-    def _compile(self, warm_up: Callable[[Sequence[str]], None]) -> None:
+    def _compile(self, inner: LocalExecutor) -> None:
         from curate.compilation import to_compile
         from curate.kernels.cache import note_compiled
 
@@ -120,7 +123,7 @@ class Announced:
             return
         if self._display is not None:
             self._display.note(f"compiling {len(modules)} modules of kernels, once (up to a minute)")
-        warm_up(modules)
+        inner.warm_up(modules)
         for name in modules:
             note_compiled(name)
 

@@ -107,6 +107,13 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _import_engine() -> None:
+    """Import what every task needs, while the parent still writes the first one down."""
+    import curate.kernels.compiled
+    import curate.worker.documents
+    import curate.worker.records  # noqa: F401
+
+
 def main(arguments: list[str]) -> None:
     """Entry point of the process."""
     die_with_parent()
@@ -119,6 +126,7 @@ def main(arguments: list[str]) -> None:
     if not wide:
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
+        _import_engine()
     connection: Any = Connection(int(arguments[0]))
     with contextlib.suppress(BrokenPipeError):
         serve(connection)
