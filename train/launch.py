@@ -21,6 +21,7 @@ from typing import Any
 
 from curate import errors, registry
 from curate.errors import CurateError, Interrupted, MissingDependency, RunError
+from curate.executors import cpu_compute
 from curate.node import Progress
 from train.node import TrainJob
 from train.progress import Line
@@ -34,6 +35,7 @@ def run_job(job: TrainJob, processes: int | None, progress: Progress) -> dict[st
 
     processes: None: $CURATE_TRAIN_PROCESSES, else one for each GPU, else one
     """
+    cpu_compute.set_up()
     node = registry.load("nodes", job.kind)
     MissingDependency.check(node.packages, node.extra, f"train: {job.kind.removeprefix('train:')}")
     if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun, or our own launcher, has started us
@@ -142,6 +144,7 @@ def main(arguments: list[str]) -> int:
     from curate.executors.process import die_with_parent
 
     die_with_parent()
+    cpu_compute.set_up()
     path = Path(arguments[0])
     job = TrainJob.from_json(path.read_text("utf-8"))
     try:

@@ -18,6 +18,8 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from curate.executors import cpu_compute
+
 ONE_THREAD = {
     "NUMBA_NUM_THREADS": "1",
     "POLARS_MAX_THREADS": "1",
@@ -119,7 +121,9 @@ def main(arguments: list[str]) -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wide = arguments[1:] == ["wide"]
-    if not wide:
+    if wide:
+        cpu_compute.set_up()
+    else:
         os.environ.update(ONE_THREAD)
     import pyarrow as pa
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from curate.executors import cpu_compute
 from train.evaluation.evaluate import TaskResult
 from train.evaluation.tasks import Task
 
@@ -32,6 +33,7 @@ class Telling(Protocol):
 
 def ask(folder: str, tasks: Sequence[Task], how: Asking, tell: Telling) -> list[TaskResult]:
     """Load the model of a folder (or `hub:name`) and ask it every task, in order."""
+    cpu_compute.set_up()
     import torch
     from transformers import AutoTokenizer
 
