@@ -18,6 +18,7 @@ from curate.errors import DataError, MissingDependency, RecipeError
 from train.posttraining.settings import Lora, SoftPrompt
 
 ADAPTER = "adapter"
+ON_CPU = (0, 50)  # of bitsandbytes: the oldest version with which a CPU run was tested
 
 
 def peft_config(adapter: Lora | SoftPrompt | None, task: str, tokenizer: str, new_ids: Sequence[int] = ()) -> Any:
@@ -57,12 +58,19 @@ def quantization(adapter: Lora | SoftPrompt | None) -> Any:
     bits = adapter.quantize if isinstance(adapter, Lora) else None
     if bits is None:
         return None
-    from importlib.util import find_spec
+    from importlib.metadata import PackageNotFoundError, version
 
-    if find_spec("bitsandbytes") is None:
-        raise MissingDependency("adapter.quantize needs the package 'bitsandbytes', which is not installed. Run: pip install bitsandbytes")
-    if not torch.cuda.is_available():
-        raise RecipeError(f"adapter.quantize: {bits} needs a GPU; leave it out to train LoRA on whole weights.")
+    try:
+        found = version("bitsandbytes")
+    except PackageNotFoundError as error:
+        raise MissingDependency(
+            "adapter.quantize needs the package 'bitsandbytes', which is not installed. Run: pip install bitsandbytes"
+        ) from error
+    if not torch.cuda.is_available() and tuple(int(n) for n in found.split(".")[:2]) < ON_CPU:
+        raise MissingDependency(
+            f"adapter.quantize without a GPU needs bitsandbytes {'.'.join(map(str, ON_CPU))} or newer, {found} is installed. "
+            "Run: pip install -U bitsandbytes, or leave `quantize` out to train LoRA on whole weights."
+        )
     from transformers import BitsAndBytesConfig
 
     if bits == "8bit":

@@ -39,7 +39,7 @@ class Lora(_Settings):
     dora: bool = Field(default=False, description="magnitude and direction apart (Liu et al. 2024)")
     rslora: bool = Field(default=False, description="scale by the root of the rank (Kalajdzievski 2023)")
     quantize: Literal["4bit", "8bit"] | None = Field(
-        default=None, description="load the frozen weights in so many bits (QLoRA); needs bitsandbytes and a GPU"
+        default=None, description="load the frozen weights in so many bits (QLoRA); needs bitsandbytes"
     )
     merge: bool = Field(default=True, description="write the model with the adapter in its weights; false: the adapter beside it alone")
 

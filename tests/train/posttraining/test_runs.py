@@ -233,6 +233,40 @@ def test_lora_is_merged_and_stands_beside(base: Path, tmp_path: Path) -> None:
         assert not torch.allclose(merged(ids).logits, start(ids).logits, atol=1e-2)
 
 
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_lora_on_quantized_weights_is_merged_into_whole_ones(base: Path, tmp_path: Path, bits: str, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("bitsandbytes")
+    caplog.set_level("ERROR")  # 8-bit layers say at every call that they compute in float16
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
+    out, _ = train(Sft(init=str(base), data=data, adapter={"rank": 4, "quantize": bits}, **COMMON), tmp_path)
+    whole, _ = train(Sft(init=str(base), data=data, adapter={"rank": 4}, **COMMON), tmp_path, "whole")
+    assert losses(out)[-1] < losses(out)[0] - 0.1 and 0 < abs(losses(out)[0] - losses(whole)[0]) < 0.5
+    merged, start = (transformers.AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (out, base))
+    assert {w.dtype for w in merged.values()} == {torch.float32}
+    changed = {name.rsplit(".", 2)[1] for name, weight in merged.items() if not torch.equal(weight, start[name])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+def test_what_quantized_weights_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib.metadata
+
+    from curate.errors import MissingDependency
+    from train.posttraining.adapters import quantization
+    from train.posttraining.settings import Lora
+
+    def none(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    assert quantization(None) is None and quantization(Lora(rank=2)) is None
+    monkeypatch.setattr(importlib.metadata, "version", none)
+    with pytest.raises(MissingDependency, match="pip install bitsandbytes"):
+        quantization(Lora(rank=2, quantize="4bit"))
+    if not torch.cuda.is_available():
+        monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.45.5")
+        with pytest.raises(MissingDependency, match=r"needs bitsandbytes 0\.50 or newer, 0\.45\.5 is installed"):
+            quantization(Lora(rank=2, quantize="8bit"))
+
+
 def test_a_soft_prompt_becomes_tokens_that_any_loader_reads(base: Path, tmp_path: Path) -> None:
     from peft import PeftModel
 
