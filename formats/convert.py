@@ -16,16 +16,18 @@ from formats.adapters.adapter import Adapter, Row, Unholdable, lost_fields
 from formats.adapters.adapter import Unreadable as Refused
 from formats.batches import from_batch, is_record
 from formats.catalog import adapter
+from formats.delimited_rows import SUFFIXES as DELIMITED
+from formats.delimited_rows import delimited_blocks, is_delimited
 from formats.detect import ROWS, Detected, detect
 from formats.outputs import Output, check_suffix
 from formats.policies import Policies, is_usual
 from formats.records import Record, text_view
 from formats.report import Report
-from formats.sources import Block, Line, blocks_of, is_table, json_columns, rows_of, table_batches, table_block, table_rows
+from formats.sources import Block, blocks_of, is_table, json_columns, table_batches, table_block
 
 _JSON = tuple(s + c for s in (".jsonl", ".json", ".ndjson") for c in ("", ".gz", ".zst"))
 
-SUFFIXES = (*_JSON, ".parquet", ".pq", ".arrow", ".feather", ".ipc")
+SUFFIXES = (*_JSON, *DELIMITED, ".parquet", ".pq", ".arrow", ".feather", ".ipc")
 
 Progress = Callable[[int, int, int], None]  # file number where it is done, else -1; rows and bytes since the last call
 
@@ -129,7 +131,7 @@ def convert(
 
 def _converted(file: File, writer: Writer) -> Iterator[tuple[int, list[Row]]]:
     """(records, their rows) of a file, block by block."""
-    for content in contents(file):
+    for content in contents(file, writer.reader):
         before = writer.report.records
         if isinstance(content, Block):
             rows = writer.block(content, file.path)
@@ -151,10 +153,11 @@ def _few_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def contents(file: File) -> Iterator[Block | tuple[int, list[Record]]]:
-    """Blocks of rows of a file; of a table of records, (number of the first, records)."""
+def contents(file: File, reader: Adapter | None = None) -> Iterator[Block | tuple[int, list[Record]]]:
+    """Blocks of rows of a file; of a table of records, (number of the first, records). reader: see formats/delimited_rows.py."""
     if not is_table(file.uri):
-        yield from blocks_of(Split(file.uri, file.path, file.size, file.fingerprint))
+        split = Split(file.uri, file.path, file.size, file.fingerprint)
+        yield from delimited_blocks(split, reader) if is_delimited(file.uri) else blocks_of(split)
         return
     at = 0
     for batch in table_batches(file.uri):
@@ -167,7 +170,7 @@ def contents(file: File) -> Iterator[Block | tuple[int, list[Record]]]:
 
 def records(file: File, reader: Adapter, report: Report, quarantine: list[dict[str, Any]]) -> Iterator[tuple[Record, int]]:
     """(record, place) of everything in a file that can be read; the rest goes to the report and the quarantine."""
-    for content in contents(file):
+    for content in contents(file, reader):
         if isinstance(content, Block):
             for row, offset in enumerate(content.offsets):
                 yield from ((record, offset) for record in read(content, row, file.path, reader, report, quarantine))
@@ -215,13 +218,9 @@ def sample(files: list[File]) -> Iterator[Any]:
 
 
 def _values(file: File) -> Iterator[Any]:
-    if is_table(file.uri):
-        for batch in table_batches(file.uri):
-            yield from (row.value for row in table_rows(batch, 0, json_columns(batch.schema), file.path) if isinstance(row, Line))
-        return
-    for row in rows_of(Split(file.uri, file.path, file.size, file.fingerprint)):
-        if isinstance(row, Line):
-            yield row.value
+    for content in contents(file):
+        if isinstance(content, Block):
+            yield from (value for value in content.values if not isinstance(value, Unreadable))
 
 
 def check_balance(report: Report) -> None:

@@ -115,7 +115,7 @@ def _shape(value: Any) -> frozenset[Any] | None:
     if value.__class__ is not list or not value:
         return None
     shape = frozenset([(*turn, *map(type, turn.values())) if turn.__class__ is dict else None for turn in value])
-    return None if None in shape or not all(_SIMPLE.issuperset(s[len(s) // 2 :]) for s in shape) else shape
+    return shape if all(s is not None and _SIMPLE.issuperset(s[len(s) // 2 :]) for s in shape) else None
 
 
 def _one(types: dict[str, pa.DataType], kinds: set[str]) -> pa.DataType | None:

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from curate.errors import RecipeError
 from curate.io.columnar import ArrowReader, ParquetReader
+from curate.io.delimited import CsvReader
 from curate.io.fields import RowError, id_maker
 from curate.io.files import open_file
 from curate.io.jsonl import JsonlReader
@@ -23,6 +24,7 @@ from formats.adapters.adapter import Adapter
 from formats.adapters.adapter import Unreadable as Refused
 from formats.batches import from_batch, is_record, to_batch
 from formats.catalog import adapter
+from formats.delimited_rows import delimited_blocks
 from formats.records import RECORD_COLUMNS, Record
 from formats.sources import Line, begins_a_list, json_columns, rows_of, table_rows
 
@@ -110,6 +112,18 @@ class JsonlRecords(_Records, JsonlReader):
     def read(self, split: Split, dataset: str) -> Iterator[Rows]:
         """Yield the records of a split."""
         yield from self.gathered(rows_of(split, self.max_doc_bytes), split.path, dataset)
+
+
+class CsvRecords(_Records, CsvReader):
+    """Conversations in CSV and TSV files with a header; cells of turns and candidates hold JSON (formats/delimited_rows.py)."""
+
+    name: ClassVar[str] = "csv_records"
+    summary: ClassVar[str] = "conversations in CSV: what `csv` with a `format` means"
+
+    def read(self, split: Split, dataset: str) -> Iterator[Rows]:
+        """Yield the records of a file."""
+        blocks = delimited_blocks(split, self.adapter(), self.max_doc_bytes, self.delimiter)
+        yield from self.gathered((row for block in blocks for row in block.lines()), split.path, dataset)
 
 
 def _whole(split: Split) -> Split:

@@ -12,7 +12,7 @@ import io
 import json
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import Field
 
@@ -43,7 +43,7 @@ class CsvReader(Reader):
     def read(self, split: Split, dataset: str) -> Iterator[Rows]:
         """Yield the documents of a file."""
         rows = Gathering(self.columns)
-        table = _Table(self, split, dataset)
+        table = _Documents(self, split, dataset)
         for _ in table.into(rows):
             if rows.full:
                 yield from rows.take()
@@ -55,19 +55,31 @@ class _Line(NamedTuple):
     raw: bytes
 
 
-class _Table:
-    """The rows of one file, with the place of each."""
+class Sink(Protocol):
+    """What rows are added to."""
 
-    def __init__(self, reader: CsvReader, split: Split, dataset: str) -> None:
-        self.reader, self.path, self.dataset = reader, split.path, dataset
-        self.new_id = id_maker(dataset, split.path)
+    unreadable: list[Unreadable]
+
+
+S = TypeVar("S", bound=Sink)
+
+
+class Table(Generic[S]):
+    """The rows of one file, with the place of each. `add` says what becomes of a row."""
+
+    def __init__(self, reader: CsvReader, split: Split) -> None:
+        self.reader, self.path = reader, split.path
         self.blocks = read_lines(split, reader.max_doc_bytes)
         self.ahead: deque[_Line] = deque()
         self.taken: list[_Line] = []  # lines of the row that is being parsed
         self.taken_bytes = 0
         self.reports: list[Unreadable] = []
 
-    def into(self, rows: Gathering) -> Iterator[None]:
+    def add(self, rows: S, row: dict[str, str]) -> None:
+        """Add a row, whose lines are in `taken`. Raises WholeRow where it can't be one."""
+        raise NotImplementedError
+
+    def into(self, rows: S) -> Iterator[None]:
         """Add every row to `rows`, one a turn."""
         csv.field_size_limit(self.reader.max_doc_bytes)
         header: list[str] | None = None
@@ -76,8 +88,8 @@ class _Table:
             self.taken, self.taken_bytes = [], 0
             try:
                 cells = next(parser, None)
-                if cells is not None and header is not None:
-                    self._add(rows, header, cells)
+                if cells and header is not None:
+                    self.add(rows, row_of(header, cells))
             except (csv.Error, RowError, UnicodeDecodeError) as error:
                 cells = []
                 self._refuse(rows, error)
@@ -117,35 +129,47 @@ class _Table:
         if not block.base and self.ahead:
             self.ahead[0] = _Line(0, self.ahead[0].raw.removeprefix(BOM))
 
-    def _refuse(self, rows: Gathering, error: Exception) -> None:
+    def _refuse(self, rows: S, error: Exception) -> None:
         """Report the row. Where its quoting is broken only its first line is: the others may be rows of their own."""
         first = self.taken[0] if self.taken else _Line(0, b"")
         reason = not_utf8(self.taken[-1].raw) if isinstance(error, UnicodeDecodeError) else str(error)
         message = f"not CSV: {reason}" if isinstance(error, csv.Error) else str(reason)
         rows.unreadable.append(Unreadable(self.path, first.offset, message, b"".join(line.raw for line in self.taken[:64])[:HEAD]))
-        if isinstance(error, csv.Error) or (len(self.taken) > 1 and not isinstance(error, _Whole)):
+        if isinstance(error, csv.Error) or (len(self.taken) > 1 and not isinstance(error, WholeRow)):
             self.ahead.extendleft(reversed(self.taken[1:]))
 
-    def _add(self, rows: Gathering, header: list[str], cells: list[str]) -> None:
-        if not cells:
-            return
-        if len(cells) != len(header):
-            raise _Whole(f"{len(cells)} fields, expected {len(header)} as in the header")
+
+class _Documents(Table[Gathering]):
+    """Rows as documents."""
+
+    def __init__(self, reader: CsvReader, split: Split, dataset: str) -> None:
+        super().__init__(reader, split)
+        self.dataset = dataset
+        self.new_id = id_maker(dataset, split.path)
+
+    def add(self, rows: Gathering, row: dict[str, str]) -> None:
+        """Add a document."""
         reader = self.reader
-        row = dict(zip(header, cells, strict=True))
         for name in [reader.text, *filter(None, [reader.id, reader.source])]:
             if name not in row:
-                raise _Whole(str(missing(name, header)))
+                raise WholeRow(str(missing(name, list(row))))
         text = row.pop(reader.text)
         name = row.pop(reader.id or "id", "") or self.new_id(self.taken[0].offset)
         source = (row.pop(reader.source) if reader.source else "") or self.dataset
         try:
             promoted: list[Any] = [value_of_text(c, kind, row.pop(c)) if c in row else None for c, kind in reader.columns.items()]
         except RowError as error:
-            raise _Whole(str(error)) from None
+            raise WholeRow(str(error)) from None
         meta = json.dumps(row, ensure_ascii=False, separators=(",", ":")) if reader.meta else "{}"
         rows.add(len(text) + len(meta), name, text, source, meta, *promoted)
 
 
-class _Whole(RowError):
+def row_of(header: list[str], cells: list[str]) -> dict[str, str]:
+    """Cells by their column. Raises WholeRow where their number is not the header's."""
+    if len(cells) != len(header):
+        raise WholeRow(f"{len(cells)} fields, expected {len(header)} as in the header")
+    return dict(zip(header, cells, strict=True))
+
+
+class WholeRow(RowError):
     """The row was well formed: all its lines are refused together."""

@@ -90,7 +90,9 @@ class Alpaca(Adapter):
         return finish(Record(messages, meta=with_notes("alpaca", kept)), row)
 
     def pair(self, row: Row) -> Pair | None:
-        instruction, given, output = row.get("instruction"), row.get("input"), row.get("output")
+        instruction: Any = row.get("instruction")
+        given: Any = row.get("input")
+        output: Any = row.get("output")
         if not (plain_pair(instruction, output) and type(given) is str and _UNUSUAL.isdisjoint(row)):
             return None
         del row["instruction"], row["input"], row["output"]

@@ -171,7 +171,8 @@ def pair_of(turns: Any, role: str, user: str, assistant: str, content: str) -> t
     a, b = turns
     if type(a) is not dict or type(b) is not dict or len(a) != 2 or len(b) != 2 or a.get(role) != user or b.get(role) != assistant:
         return None
-    question, answer = a.get(content), b.get(content)
+    question: Any = a.get(content)
+    answer: Any = b.get(content)
     return (question, answer) if plain_pair(question, answer) else None
 
 

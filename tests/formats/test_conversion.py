@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -167,6 +168,50 @@ def test_inline_reasoning_is_split() -> None:
     assert (made.messages[1].reasoning, made.messages[1].content) == ("why", "answer")
 
 
+def save_csv(path: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:
+    """As a data frame whose lists were written as JSON."""
+    with path.open("w", newline="") as file:
+        out = csv.writer(file, delimiter=delimiter)
+        out.writerow(rows[0])
+        out.writerows([[v if isinstance(v, str) else json.dumps(v) for v in row.values()] for row in rows])
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_csv_of_every_format(tmp_path: Path, name: str) -> None:
+    for row in ROWS[name]:
+        source = save_csv(tmp_path / "a.csv", [row, row])
+        report, found = convert(str(source), name, tmp_path / "b.jsonl")
+        assert found is not None and found.format == name and not report.unreadable
+        own = {key: json.dumps(v) if key in ("_row", "id", "services", "meta") and not isinstance(v, str) else v for key, v in row.items()}
+        assert lines(tmp_path / "b.jsonl") == [own, own]  # columns that a format does not know stay text
+
+
+def test_csv_with_other_names_tabs_and_tasks(tmp_path: Path) -> None:
+    (pair,) = [r for r in ROWS["preference"] if "margin" in r]
+    save_csv(tmp_path / "a.tsv", [{"good" if k == "chosen" else k: v for k, v in pair.items()}], "\t")
+    convert(str(tmp_path / "a.tsv"), "preference", tmp_path / "b.jsonl", "preference", columns={"chosen": "good"})
+    assert lines(tmp_path / "b.jsonl") == [pair]
+    save_csv(tmp_path / "c.csv", [{"premise": "010", "label": 1}])
+    settings = {"prompt": "{{premise}}?", "completion": "{{ ['yes', 'no'][label] }}"}
+    convert(str(tmp_path / "c.csv"), "messages", tmp_path / "d.jsonl", "task", read_settings=settings)
+    assert [t["content"] for t in lines(tmp_path / "d.jsonl")[0]["messages"]] == ["010?", "no"]
+
+
+def test_broken_csv_is_quarantined_with_place_and_reason(tmp_path: Path) -> None:
+    good = json.dumps([{"role": "user", "content": "a\nb"}, {"role": "assistant", "content": "c"}]).replace('"', '""')
+    text = f'messages,x\n"{good}",1\n"[{{\'role\': \'user\'}}]",2\nonly one\n"{good}",\n3,4\n'
+    (tmp_path / "a.csv").write_text(text)
+    report, _ = convert(str(tmp_path / "a.csv"), "messages", tmp_path / "b.jsonl", "messages")
+    assert (report.rows, report.held) == (5, 2) and report.unreadable == {"source.unreadable": 2, "source.missing_field": 1}
+    bad = {b["offset"]: b["error"] for b in lines(tmp_path / "b.jsonl.quarantine.jsonl")}
+    assert {text[at:].split("\n")[0]: error.split(",")[0] for at, error in bad.items()} == {
+        "\"[{'role': 'user'}]\",2": "column 'messages' is a list as Python prints it",
+        "only one": "1 fields",
+        "3,4": "'messages' is text",
+    }
+
+
 REGISTRY = {
     "identity": {"file_name": "identity.json"},
     "calls": {"file_name": "calls.json", "formatting": "sharegpt", "columns": {"messages": "conversations", "tools": "tools"}},
@@ -264,7 +309,11 @@ def test_formats_in_a_recipe(tmp_path: Path, into: str) -> None:
         f"  chat: {{read: {{jsonl: a.jsonl, format: messages}}, write: {{format: alpaca, into: {into}}}, max_quarantine: 0.5}}\n"
         f"  alp: {{read: {{jsonl: b.json, format: alpaca}}, steps: [{{convert: {{to: messages, policies: {{empty_turn: reject}}}}}}], write: {{format: messages, into: {into}}}}}\n"
     )
+    save_csv(tmp_path / "c.csv", ROWS["dolly"])
+    with (tmp_path / "r.yaml").open("a") as recipe:
+        recipe.write("  table: {read: {csv: c.csv, format: dolly}, write: {format: dolly, into: jsonl}}\n")
     result = curate.run(tmp_path / "r.yaml", out=tmp_path / "out", workers=1)
+    assert lines(next((tmp_path / "out" / "table").glob("part-*"))) == ROWS["dolly"]
     chat = result.manifest["datasets"]["chat"]
     assert (chat["rows_in"], chat["rows_out"], chat["quarantined"]) == (5, 2, 1)
     assert chat["dropped"] == {"convert.parts": 1, "convert.tool_calls": 1}

@@ -25,6 +25,7 @@ from curate.errors import DataError, RecipeError
 from curate.io.files import list_files
 from curate.io.reader import Split
 from formats.convert import SUFFIXES
+from formats.delimited_rows import delimited_blocks, is_delimited
 from formats.sources import Line, is_table, json_columns, rows_of, table_batches, table_rows
 from train.evaluation.items import Item, NotAnItem, item_of
 
@@ -183,6 +184,10 @@ def _rows(source: Any) -> Any:
     if is_table(source.uri):
         for batch in table_batches(source.uri):
             yield from table_rows(batch, 0, json_columns(batch.schema), source.path)
+        return
+    if is_delimited(source.uri):
+        for block in delimited_blocks(Split(source.uri, source.path, source.size, source.fingerprint)):
+            yield from block.lines()
         return
     yield from rows_of(Split(source.uri, source.path, source.size, source.fingerprint))
 
