@@ -107,7 +107,8 @@ def _order(recipe: Recipe, only: tuple[str, ...]) -> list[str]:
     def visit(name: str) -> None:
         if name in done:
             return
-        for needed in needs(recipe.nodes[name], recipe):
+        ledger = recipe.rounds.awaited(name) if recipe.rounds is not None else None
+        for needed in (*((ledger,) if ledger is not None else ()), *needs(recipe.nodes[name], recipe)):
             visit(needed)
         done.append(name)
 

@@ -33,13 +33,14 @@ def load_recipe(path: str, overrides: Sequence[str] = (), plugins: Sequence[str]
     tree = expand_presets(parse_file(path, problems), problems)
     for override in overrides:
         tree = expand_presets(apply_override(tree, override, problems), problems)
+    rounds = recipe_rounds.rounds_of(tree)
     tree = recipe_rounds.with_controls(recipe_rounds.expand_rounds(tree, problems), problems)
     folder = os.path.dirname(os.path.abspath(path))
     built = recipe_build.Builder(tree, _stem(path), folder, problems).build()
     recipe_check.check(built, folder, problems)
     problems.raise_all()
     nodes = {name: cast("DatasetNode | SpecialNode", draft.node) for name, draft in built.drafts.items()}
-    return Recipe(built.name, built.seed, os.path.abspath(path), folder, nodes, loaded, built.resolved())
+    return Recipe(built.name, built.seed, os.path.abspath(path), folder, nodes, loaded, built.resolved(), tuple(overrides), rounds)
 
 
 def _plugins(paths: Sequence[str], problems: Problems) -> tuple[str, ...]:

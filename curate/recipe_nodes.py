@@ -48,6 +48,25 @@ class SpecialNode:
 
 
 @dataclass(frozen=True)
+class Rounds:
+    """An unrolled block of rounds that may end early. Its nodes are called NAME@ROUND, or NAME@ROUND.CONTROL."""
+
+    n: int
+    ledger: str  # the node that says so, without its round
+
+    def awaited(self, node: str) -> str | None:
+        """The ledger that must be there before a node of a round is made; None for others and for round 1."""
+        _, at, rest = node.partition("@")
+        number = rest.partition(".")[0]
+        return f"{self.ledger}@{int(number) - 1}" if at and number.isdigit() and int(number) > 1 else None
+
+    def ends(self, node: str) -> int | None:
+        """The round after which there are no more where this node says so; None for nodes that are not asked."""
+        name, _, number = node.partition("@")
+        return int(number) if name == self.ledger and number.isdigit() and int(number) < self.n else None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A checked recipe."""
 
@@ -58,3 +77,5 @@ class Recipe:
     nodes: dict[str, DatasetNode | SpecialNode]  # datasets and models in file order
     plugins: tuple[str, ...]  # absolute paths
     resolved: dict[str, Any]  # plain JSON with every default filled in; paths as the recipe gives them
+    overrides: tuple[str, ...] = ()  # what `--set` said, in order
+    rounds: Rounds | None = None  # where they may end early

@@ -5,6 +5,7 @@
       start: {policy: sft0}                # what a name of the block means in round 1
       next: {policy: sft}                  # what it means afterwards: that node of the round before
       control: [random, no_new_rows]       # the whole loop again for each, with other selections
+      stop: ledger                         # rounds end where this node of a round says `stop` in its figures (round_ledger does)
       datasets:
         pool: {from: prompts, steps: [{generate: {model: policy, round: "@round", temperature: {rounds: [1.0, 0.9]}}}, ...]}
         rows: {from: pool, steps: [{select_best: {...}}]}
@@ -25,6 +26,9 @@ Inside, a value that is exactly
 With `control`, the block is unrolled once more for each, with names such as pool@2.random. Everything comes from that loop itself, its policy too, but each
 dataset that ends in a selection is replaced by what the selection's step says (`Step.as_control`): as many rows as the true loop's selection of that
 round, chosen otherwise. What only fed a replaced selection and is read by nothing else is left out.
+
+With `stop`, round 2 waits for the ledger of round 1, and so on. Where a ledger of the true loop says stop, that round is finished as the last one, the
+controls' too: the recipe is read again with so many rounds (`curate.rounds`), so that @last is what there is.
 """
 
 from __future__ import annotations
@@ -34,12 +38,13 @@ from typing import Any
 
 from curate import registry
 from curate.errors import CurateError
+from curate.recipe_nodes import Rounds
 from curate.recipe_overrides import step_name
 from curate.recipe_references import named, replaced
 from curate.recipe_yaml import Item, Mark, Problems, as_item, mapping, sequence
 from curate.settings import shown
 
-KEYS = ("n", "start", "next", "control", "datasets", "models")
+KEYS = ("n", "start", "next", "control", "stop", "datasets", "models")
 SECTIONS = ("datasets", "models")
 MAX_ROUNDS = 1000
 
@@ -72,6 +77,15 @@ def expand_rounds(tree: Item, problems: Problems) -> Item:
         if nodes[section] or there is not None:
             rest = rest.with_entry(section, mapping({**outer.value, **nodes[section]}, outer.mark, {**outer.keys, **marks}))
     return rest
+
+
+def rounds_of(tree: Item) -> Rounds | None:
+    """What is left to know of `rounds` when the block is unrolled; None without a rule to stop."""
+    given = tree.value.get("rounds") if tree.is_mapping else None
+    if given is None or not given.is_mapping or "stop" not in given.value:
+        return None
+    n, stop = given.value.get("n"), given.value["stop"].value
+    return Rounds(n.value, stop) if n is not None and isinstance(n.value, int) and isinstance(stop, str) else None
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,7 @@ def _read(given: Item, mark: Mark, problems: Problems) -> _Block | None:
             problems.add(section.mark, f"rounds.{key} must be a mapping of names to nodes, got {shown(section.plain())}.")
     links = [_links(given, key, problems) for key in ("start", "next")]
     controls = _controls(given, problems)
+    stop = given.value["stop"].plain() if "stop" in given.value else None
     if len(problems.found) > before:
         return None
     block = _Block(n.value if n is not None else 1, links[0], links[1], controls, sections)
@@ -177,6 +192,8 @@ def _read(given: Item, mark: Mark, problems: Problems) -> _Block | None:
         problems.add(
             mark, f"rounds.start and rounds.next must name the same things, got {sorted(block.start)} and {sorted(block.following)}."
         )
+    if stop is not None and stop not in block.sections.get("datasets", given).value:
+        problems.add(given.key_mark("stop"), f"rounds.stop must name a ledger of the block, got {shown(stop)}.")
     for name, target in block.following.items():
         if target not in names:
             near = registry.nearest(target, names) or f" There are: {', '.join(names)}."

@@ -24,8 +24,9 @@ from curate.pinning import pinned
 from curate.plan import Plan, make_plan
 from curate.publish import publish
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
+from curate.round_stop import shortened, stop_of
 from curate.step import CorpusStep, Outside
-from curate.store import StageFolder, Store, write_atomic
+from curate.store import DISTRIBUTIONS, StageFolder, Store, write_atomic
 
 
 class Display(Protocol):
@@ -82,7 +83,8 @@ class Outcome:
         models = {name: {n: entry[n] for n in ("path", "info")} for name, entry in self.manifest["models"].items()}
         for entry in (*datasets.values(), *models.values()):
             entry["path"] = str(self.out / entry["path"])
-        return {"recipe": self.manifest["recipe"], "out": str(self.out), "seconds": round(self.seconds, 3),
+        ended = {"rounds": self.manifest["rounds"]} if "rounds" in self.manifest else {}
+        return {"recipe": self.manifest["recipe"], "out": str(self.out), "seconds": round(self.seconds, 3), **ended,
                 "tasks": {"run": self.tasks_run, "reused": self.tasks_reused, "failed": 0},
                 "datasets": datasets, "models": models}  # fmt: skip
 
@@ -101,8 +103,10 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
     with store.lock(), ExitStack() as held:
         for outside in {o.root: o for _, o in _outsides(plan)}.values():
             held.enter_context(outside.hold())
-        write_atomic(store.root / "recipe.lock.yaml", lock_text(recipe))
-        for stage in plan.stages:
+        write_atomic(store.root / "recipe.lock.yaml", lock_text(recipe, sample))
+        waiting, ended = list(plan.stages), None
+        while waiting:
+            stage = waiting.pop(0)
             job = make_job(stage, plan, done, sample)
             finished = load_done(job, store)
             if finished is None:
@@ -115,7 +119,13 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
                 if sample is None:
                     _finish_outside(plan, stage.node, done)
                 _publish(plan, stage.node, done, store)
-        outcome.manifest = make_manifest(plan, done)
+            stop = stop_of(plan.recipe, stage.node, finished)
+            if stop is not None:
+                ended, plan = stop, shortened(plan, stop, only)
+                display.note(stop.text())
+                waiting = [s for s in plan.stages if s.label not in done]
+        done = {s.label: done[s.label] for s in plan.stages}
+        outcome.manifest = make_manifest(plan, done) | ({"rounds": ended.record()} if ended is not None else {})
         if only and (store.root / "manifest.json").exists():
             earlier = json.loads((store.root / "manifest.json").read_bytes())
             outcome.manifest = keep_others(outcome.manifest, earlier, plan)
@@ -208,7 +218,7 @@ def _publish(plan: Plan, name: str, done: dict[str, Done], store: Store) -> None
         notes["contamination.jsonl"] = evidence
     spread = distributions.merged(stages) if stages else b""
     if spread:
-        notes[distributions.NAME] = spread
+        notes[DISTRIBUTIONS] = spread
     publish(store, name, done[plan.final[name]], stages, notes)
 
 
@@ -227,12 +237,25 @@ def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
         write_atomic(path, content)
 
 
-def lock_text(recipe: Recipe) -> bytes:
-    """recipe.lock.yaml: the resolved recipe with every default, and the version that resolved it."""
+def lock_text(recipe: Recipe, sample: int | None = None) -> bytes:
+    """recipe.lock.yaml: the resolved recipe with every default, the version that resolved it, and the command that runs it."""
     import yaml
 
-    header = f"# Written by curate {__version__} from {Path(recipe.path).name}: every default filled in.\n"
+    name = Path(recipe.path).name
+    header = f"# Written by curate {__version__} from {name}: every default filled in.\n# Command: {_command(recipe, name, sample)}\n"
     return (header + yaml.safe_dump(recipe.resolved, sort_keys=False, allow_unicode=True, width=120)).encode()
+
+
+def _command(recipe: Recipe, name: str, sample: int | None) -> str:
+    """What makes the same result in the recipe's folder. Workers, executor and place of results decide nothing in it."""
+    import shlex
+
+    words = ["curate", "run", name]
+    for override in recipe.overrides:
+        words += ["--set", override]
+    for plugin in recipe.plugins:
+        words += ["--plugin", Path(plugin).name]
+    return shlex.join([*words, *(["--sample", str(sample)] if sample is not None else [])]).replace("\n", " ")
 
 
 def forecast(recipe: Recipe, out: Path, only: tuple[str, ...] = ()) -> list[dict[str, Any]]:
@@ -251,6 +274,10 @@ def forecast(recipe: Recipe, out: Path, only: tuple[str, ...] = ()) -> list[dict
             entry |= {"tasks": len(job.weights), "bytes": sum(job.weights), "state": "done" if finished else f"{ready}/{len(job.weights)}"}
             if finished:
                 done[stage.label] = finished
+                stop = stop_of(recipe, stage.node, finished)
+                if stop is not None:
+                    short = shortened(plan, stop, only)
+                    return forecast(short.recipe, out, tuple(n for n in only if n in short.recipe.nodes))
         entries.append(entry)
     return entries
 

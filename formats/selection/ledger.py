@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +23,10 @@ FILE = "ledger.json"
 class RoundLedger(Node):
     """Prompts, samples, accepted rows, rewards, pass rate, tokens of a round; and whether more samples still help.
 
-    gap is the mean over prompts of the best score less the mean one: what selection can still gain (Touvron et al. 2023, figure 7). Where it is below
-    `min_gap`, or where `watch`, a score that selection did not use, falls below its value in the round before while `by` rises (over-optimisation),
-    the manifest carries a warning that says to stop. Runs are not ended by it: the number of rounds is the recipe's.
+    gap is the mean over prompts of the best score less the mean one: what selection can still gain (Touvron et al. 2023, figure 7). Three things say
+    that a further round is not worth it: a gap below `min_gap`; figures of this round that are all less than `min_gain` above those of the round
+    before; `watch`, a score that selection did not use, falls while `by` rises (over-optimisation). They stand in the ledger as `stop` and in the
+    manifest as warnings; with `stop: LEDGER` in the recipe's `rounds` the rounds end there.
     """
 
     kind: ClassVar[str] = "round_ledger"
@@ -40,6 +41,11 @@ class RoundLedger(Node):
     before: list[str] = Field(default=[], max_length=1, description="the ledger of the round before: [ledger@previous]")
     min_gap: float = Field(default=0.0, ge=0, le=1e12, description="least gap between best and mean score that is worth a further round")
 
+    min_gain: dict[Literal["mean", "median", "best", "pass_rate"], Annotated[float, Field(ge=-1e12, le=1e12)]] = Field(
+        default={},
+        description="least rise over the round before that is worth a further round: {pass_rate: 0.01}; one figure that has it is enough",
+    )
+
     def inputs(self) -> tuple[str, ...]:
         """Pool, selection, and the ledger before."""
         return (self.pool, self.rows, *self.before)
@@ -51,9 +57,9 @@ class RoundLedger(Node):
         pool = pool_of(batch)
         info = self._figures(pool, batch, table_of(inputs[self.rows]))
         last = json.loads((Path(inputs[self.before[0]].folder) / FILE).read_text("utf-8")) if self.before else None
-        warnings = self._warnings(info, last)
-        if warnings:
-            info["warnings"] = warnings
+        reasons = self._reasons(info, last)
+        if reasons:
+            info |= {"stop": reasons, "warnings": [f"round_ledger: {reason}" for reason in reasons]}
         (out / FILE).write_text(json.dumps(info, indent=1, sort_keys=True) + "\n", "utf-8")
         return NodeResult(rows_out=1, info=info)
 
@@ -86,17 +92,23 @@ class RoundLedger(Node):
         names = zip(rows.column("select_of").to_pylist(), rows.column("select_sample").to_pylist(), strict=True)
         return sum(bool(score[places[number[of], sample]] >= self.passes) for of, sample in names)
 
-    def _warnings(self, now: dict[str, Any], last: dict[str, Any] | None) -> list[str]:
+    def _reasons(self, now: dict[str, Any], last: dict[str, Any] | None) -> list[str]:
+        """Why a further round is not worth it."""
         found = []
         if now["gap"] is not None and now["gap"] < self.min_gap:
             found.append(
-                f"round_ledger: the best of a prompt's answers is only {now['gap']:.4g} above their mean, below min_gap {self.min_gap:g}: stop here"
+                f"the best of a prompt's answers is only {now['gap']:.4g} above their mean, below min_gap {self.min_gap:g}: stop here"
             )
-        watched, earlier = now.get("watched"), (last or {}).get("watched")
-        if last is not None and watched is not None and earlier is not None and watched < earlier and now["mean"] > last["mean"]:
-            found.append(
-                f"round_ledger: {self.by} rose while {self.watch}, which is not selected for, fell: over-optimisation, stop before this round"
-            )
+        if last is None:
+            return found
+        gains = {name: now[name] - last[name] for name in self.min_gain if now[name] is not None and last[name] is not None}
+        if gains and all(gain < self.min_gain[name] for name, gain in gains.items()):
+            told = ", ".join(f"{name} {now[name]:.4g} is {gain:+.4g} from the round before" for name, gain in gains.items())
+            asked = ", ".join(f"{name}: {self.min_gain[name]:g}" for name in gains)
+            found.append(f"{told}, below min_gain {{{asked}}}: stop here")
+        watched, earlier = now.get("watched"), last.get("watched")
+        if watched is not None and earlier is not None and watched < earlier and now["mean"] > last["mean"]:
+            found.append(f"{self.by} rose while {self.watch}, which is not selected for, fell: over-optimisation, stop before this round")
         return found
 
 

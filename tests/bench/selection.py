@@ -69,7 +69,9 @@ def _batch(first: int, rows: int, random: np.random.Generator) -> pa.RecordBatch
         "tokens": pa.array(tokens), "sample": pa.array(np.tile(np.arange(SAMPLES), rows)), "seed": pa.array(np.arange(n)),
         "finish_reason": pa.array(np.where(random.random(n) < 0.01, "length", "stop")),
     }  # fmt: skip
-    structs = pa.StructArray.from_arrays([given[f.name].cast(f.type) if f.name in given else pa.nulls(n, f.type) for f in CANDIDATE], fields=list(CANDIDATE))
+    structs = pa.StructArray.from_arrays(
+        [given[f.name].cast(f.type) if f.name in given else pa.nulls(n, f.type) for f in CANDIDATE], fields=list(CANDIDATE)
+    )
     columns: dict[str, Any] = {
         "id": pa.array(ids), "text": pa.array(ids, pa.large_string()), "source": pa.array(["pool"] * rows),
         "messages": _lists(_messages("user", [f"question {i}" for i in ids]), 1),
@@ -110,7 +112,12 @@ def main() -> None:
     given = options.parse_args()
     pa.set_cpu_count(1)
     batches = pool(given.prompts)
-    found: dict[str, Any] = {"candidates": given.prompts * SAMPLES, "rules": {}, "pyarrow": pa.__version__, "python": platform.python_version()}
+    found: dict[str, Any] = {
+        "candidates": given.prompts * SAMPLES,
+        "rules": {},
+        "pyarrow": pa.__version__,
+        "python": platform.python_version(),
+    }
     for name in given.only:
         found["rules"][name] = entry = measured(RULES[name], batches, given.repeat)
         print(f"{name:50s} {entry['cpu_s']:6.2f} s, {entry['rows']:9,} rows", flush=True)

@@ -11,6 +11,7 @@ import curate as toolkit
 from curate.errors import RecipeError
 from curate.recipe import load_recipe
 from curate.recipe_nodes import DatasetNode, SpecialNode
+from curate.runner import Silent
 
 RECIPE = """
 name: loop
@@ -114,6 +115,7 @@ rounds:
         (("n: 3", "n: 0"), "rounds.n must be an integer in 1..1000, got 0"),
         (("next: {policy: rows}", "next: {policy: row}"), "names 'row', which is no node of the block. Did you mean 'rows'?"),
         (("start: {policy: gold}", "start: {}"), "must name the same things"),
+        (("  control:", "  stop: sen\n  control:"), "rounds.stop must name a ledger of the block, got 'sen'"),
         (("  control:", "  controls:"), "rounds has no key 'controls'. Did you mean 'control'?"),
         (("[random, no_new_rows]", "[randomly]"), "there is no control 'randomly'"),
         (("{rounds: [1, 2]}", "{rounds: 1}"), "a value for each round is {rounds: [first, second, ...]}"),
@@ -141,6 +143,34 @@ def test_a_loop_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert made["train@2"]["rows_out"] == 9 and made["seen@2"]["info"]["accepted"] == 4 and made["seen@2"]["info"]["samples"] == 12
     again = toolkit.run(recipe, out=tmp_path / "out", workers=1, only=wanted)
     assert again.tasks["run"] == 0
+
+
+def test_rounds_end_where_the_ledger_says_so(tmp_path: Path) -> None:
+    """Round 2 passes fewer than round 1: there is no round 3, for the controls neither, and @last is round 2. A second run finds all of it."""
+    text = RECIPE.replace("  control:", "  stop: seen\n  control:").replace("[random, no_new_rows]", "[random]")
+    text = text.replace("{rounds: [1, 2]}", "{rounds: [1, 99]}").replace("require: {length: 1}", "by: length, min_score: 0")
+    text = text.replace("before: [seen@previous]", "min_gain: {pass_rate: 0.01}, before: [seen@previous]")
+    recipe = write(tmp_path, text)
+    assert "pool@3" in load_recipe(recipe).nodes
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, text: str) -> None:
+            notes.extend([text] if text.startswith("rounds") else [])
+
+    result = toolkit.run(recipe, out=tmp_path / "out", workers=1, display=Notes())
+    said = "pass_rate 0 is -1 from the round before, below min_gain {pass_rate: 0.01}: stop here"
+    assert notes[-1] == f"rounds end after 2 of 3, as seen@2 says: {said}"
+    made = result.manifest["datasets"]
+    assert {n for n in made if "@" in n} == {
+        f"{b}@{k}{arm}" for b in ("pool", "rows", "seen", "train", "start") for k in (1, 2) for arm in ("", ".random")
+    }
+    assert made["seen@2"]["info"]["stop"] == [said] and "stop" not in made["seen@1"]["info"] and made["after"]["from"] == "rows@2"
+    assert result.manifest["rounds"] == {"asked": 3, "made": 2, "ended_by": "seen@2", "reasons": [said]}
+    again = toolkit.run(recipe, out=tmp_path / "out", workers=1)
+    assert again.tasks["run"] == 0 and again.manifest == result.manifest
+    left = toolkit.run(recipe, out=tmp_path / "out", workers=1, only=["rows@3"], display=Notes())
+    assert left.tasks["run"] == 0 and notes[-1] == notes[-2]
 
 
 def test_rows_that_become_several_balance(tmp_path: Path) -> None:
