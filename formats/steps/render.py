@@ -26,6 +26,15 @@ _COLUMNS = {
 _FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
+def tokenizer_files(given: Path, template: str | None) -> list[Path]:
+    """The files that say how conversations are rendered."""
+    folder = given if given.is_dir() else given.parent
+    files = [folder / name for name in _FILES if (folder / name).is_file()] or [given]
+    if template is not None and template.endswith((".jinja", ".jinja2", ".j2")):
+        files.append(Path(template))
+    return files
+
+
 class Render(Step):
     """Render conversations with a chat template and add `input_ids` and `labels` (-100 where nothing is trained), as trl takes them.
 
@@ -70,12 +79,7 @@ class Render(Step):
 
     def assets(self) -> tuple[Asset, ...]:
         """The tokenizer's files, and the template's."""
-        given = Path(self.tokenizer)
-        folder = given if given.is_dir() else given.parent
-        files = [folder / name for name in _FILES if (folder / name).is_file()] or [given]
-        if self.template is not None and self.template.endswith((".jinja", ".jinja2", ".j2")):
-            files.append(Path(self.template))
-        return tuple(Asset(str(file), "tokenizer") for file in files)
+        return tuple(Asset(str(file), "tokenizer") for file in tokenizer_files(Path(self.tokenizer), self.template))
 
     def bind(self, ctx: Context) -> BatchFn:
         """Load and probe the tokenizer and its template."""

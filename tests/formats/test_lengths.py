@@ -16,11 +16,12 @@ from curate.context import WorkContext
 from curate.errors import DataError
 from curate.node import NodeInput
 from formats.blending import BlendNode
+from formats.candidate_lengths import Fitted, Limits, fit, split
 from formats.lengths import histogram, shortened, summary, svg_plot, text_plot
 from formats.packing import cu_seqlens, joined, pack
-from formats.records import Message, Record
+from formats.records import Candidate, Message, Record
 from formats.rendered import Rows
-from formats.templates.rendering import Renderer, Row
+from formats.templates.rendering import Refused, Renderer, Row, Settings
 from tests.formats.templates.pairs import PLAIN, own
 
 
@@ -145,3 +146,50 @@ def test_blending_refuses_what_is_too_short(tmp_path: Path) -> None:
         blend(tmp_path / "out", BlendNode(stages=[{"rows": 6, "weights": {"a": 1}}]), inputs)
     with pytest.raises(ValueError, match="no stage has a weight"):
         BlendNode(stages=[{"rows": 6, "weights": {"a": 1}}], max_epochs={"z": 1})
+
+
+def measured(record: Record) -> list[tuple[int, int]]:
+    sides = split(Renderer(own(PLAIN), Settings("completion")), record, record.messages, record.candidates)
+    assert not isinstance(sides, Refused)
+    return [(len(p), len(a)) for p, a in sides]
+
+
+def test_pairs_are_cut_alike_and_keep_their_stop_tokens() -> None:
+    chat = own(PLAIN)
+    renderer, stop = Renderer(chat, Settings("completion")), chat.tokenizer.token_to_id("<|im_end|>")
+    long = "One sentence here. Another one! ```\ncode. More\n```\nA line\nThe last words of it"
+    pair = Record(talk(3)[:-1], [Candidate([Message("assistant", long)], rank=0), Candidate([Message("assistant", "Short.")], rank=1)])
+    (prompt, chosen), (_, rejected) = measured(pair)
+
+    def fitted(*given: Any) -> Fitted | Refused:
+        return fit(renderer, pair, Limits(*given))
+
+    same = fitted(prompt + chosen, prompt, chosen)
+    assert isinstance(same, Fitted) and same.record is pair and (same.turns_cut, same.answers_cut) == (0, 0)
+    for limits, reason in (
+        ((prompt + chosen - 1,), "too_long"),
+        ((None, prompt - 1), "prompt_too_long"),
+        ((None, None, chosen - 1), "answer_too_long"),
+        ((chosen - 1, None, None, "keep_end"), "prompt_too_long"),
+        ((None, None, 1, "drop", "cut"), "answer_too_long"),
+    ):
+        refused = fitted(*limits)
+        assert isinstance(refused, Refused) and refused.reason == reason, limits
+    less = fitted(prompt + chosen - 1, None, None, "keep_end")
+    assert isinstance(less, Fitted) and less.turns_cut == 2 and less.record.messages == [pair.messages[0], *pair.messages[3:]]
+    assert less.record.candidates == pair.candidates and measured(less.record)[0][1] == chosen
+    ends = ["One sentence here.", "One sentence here. Another one!", long[: long.index("```\nA") + 3], long[: long.index("A line") + 6]]
+    around = chosen - len(chat.encode([long])[0].ids)
+    sizes = [len(e.ids) + around for e in chat.encode(ends)]
+    for room in range(max(rejected, sizes[0]), chosen):  # every budget: the longest beginning that fits, never inside code
+        cut = fitted(None, None, room, "drop", "cut")
+        assert isinstance(cut, Fitted) and cut.answers_cut == 1 and cut.record.candidates[1] is pair.candidates[1]
+        (turn,) = cut.record.candidates[0].messages
+        assert turn.content == [e for e, n in zip(ends, sizes, strict=True) if n <= room][-1]
+        assert all(answer.tolist().count(stop) == 1 and len(answer) <= room for _, answer in cut.sides)
+        assert cut.record.candidates[0].finish_reason == "length"
+    both = fitted(prompt + chosen - 1, None, None, "drop", "cut")  # the prompt may not be shortened: the answer is
+    assert isinstance(both, Fitted) and (both.turns_cut, both.answers_cut) == (0, 1)
+    equal = Record(pair.messages, [Candidate([Message("assistant", "Same. " + end * 20)]) for end in ("a", "b")])
+    refused = fit(renderer, equal, Limits(answer=12, long_answer="cut"))
+    assert isinstance(refused, Refused) and refused.reason == "identical"

@@ -23,6 +23,7 @@ import pyarrow as pa
 from curate.errors import RecipeError
 from formats.adapters.adapter import Unholdable
 from formats.adapters.preference import labelled_candidates, ranked_pairs
+from formats.candidate_lengths import split
 from formats.lengths import TooLong, shortened
 from formats.records import Candidate, Message, Record, split_answer, text_of
 from formats.rendered import Rows, int_lists
@@ -170,11 +171,11 @@ class RowMaker:
         sides = self._sides(record, [better, worse])
         if isinstance(sides, Refused):
             return [sides]
-        (first, chosen), (second, rejected) = sides
+        ((first, chosen), (second, rejected)), cut = sides
         if not np.array_equal(first, second):
             return [Refused("prompt_not_prefix", "the tokens of the prompt differ between the two answers")]
         columns = {"prompt_ids": first, "chosen_ids": chosen, "rejected_ids": rejected, "margin": _margin(better, worse)}
-        return [Made(record.id, columns, 2 * len(first) + len(chosen) + len(rejected), len(chosen) + len(rejected))]
+        return [Made(record.id, columns, 2 * len(first) + len(chosen) + len(rejected), len(chosen) + len(rejected), cut)]
 
     def _labelled(self, record: Record) -> list[Made | Refused]:
         try:
@@ -187,37 +188,27 @@ class RowMaker:
             if isinstance(sides, Refused):
                 made.append(sides)
                 continue
-            ((prompt, answer),) = sides
+            ((prompt, answer),), cut = sides
             columns = {"prompt_ids": prompt, "completion_ids": answer, "label": label}
-            made.append(Made(record.id, columns, len(prompt) + len(answer), len(answer)))
+            made.append(Made(record.id, columns, len(prompt) + len(answer), len(answer), cut))
         return made
 
-    def _sides(self, record: Record, candidates: Sequence[Candidate]) -> list[tuple[Ids, Ids]] | Refused:
-        """(prompt, answer) of every candidate; a prompt that is too long is shortened for all of them, or the record is refused."""
-        found = self._split(record, record.messages, candidates)
+    def _sides(self, record: Record, candidates: Sequence[Candidate]) -> tuple[list[tuple[Ids, Ids]], bool] | Refused:
+        """(prompt, answer) of every candidate, and whether turns of the prompt went; one that is too long is shortened for all of them."""
+        found = split(self.renderer, record, record.messages, candidates)
         limit = self.rendering.max_length
         if isinstance(found, Refused) or limit is None or _longest(found) <= limit:
-            return found
+            return found if isinstance(found, Refused) else (found, False)
 
         def measure(part: list[Message]) -> int | None:
-            sides = self._split(record, part, candidates)
+            sides = split(self.renderer, record, part, candidates)
             return None if isinstance(sides, Refused) else _longest(sides)
 
         kept = shortened(record.messages, measure, limit, self.rendering.too_long, answered=False)
-        refused = Refused("too_long", f"{_longest(found)} tokens, {limit} are allowed")
-        return refused if kept is None else self._split(record, kept, candidates)
-
-    def _split(self, record: Record, prompt: list[Message], candidates: Sequence[Candidate]) -> list[tuple[Ids, Ids]] | Refused:
-        rows = self.renderer.conversations([([*prompt, *c.messages], record) for c in candidates])
-        made: list[tuple[Ids, Ids]] = []
-        for row in rows:
-            if isinstance(row, Refused):
-                return row
-            ids, start = np.array(row.ids, np.int32), int(row.trained.argmax())
-            if not row.trained[start:].all():
-                return Refused("mask_unproved", "the trained part of the answer has a hole")
-            made.append((ids[:start], ids[start:]))
-        return made
+        if kept is None:
+            return Refused("too_long", f"{_longest(found)} tokens, {limit} are allowed")
+        sides = split(self.renderer, record, kept, candidates)
+        return sides if isinstance(sides, Refused) else (sides, True)
 
     def _prompt(self, record: Record) -> list[Made | Refused]:
         prompt = record.messages if record.candidates else split_answer(record.messages)[0]
