@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from curate.done import Done
     from curate.step import Measured
 
-NAME = "distributions.json"
 FORMAT = 1
 _SHIFT = 48  # bits below a bin's number
 _MINUS_ZERO, _EXPONENT, _MANTISSA = 0x8000, 0x7FF0, 0x000F  # NaN: all bits of the exponent, and some of the mantissa

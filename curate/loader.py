@@ -26,9 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import DataError
-from curate.mix_order import BLOCK, HeldOut, Order, Places
+from curate.mix_order import BLOCK, FILE, FORMAT, HeldOut, Order, Places
 from curate.mix_windows import Pieces
-from curate.mixing import FILE, FORMAT
 from curate.tokens.mapped import TokenShard
 from curate.tokens.opened import OpenShards, Span
 

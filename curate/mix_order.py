@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+FILE = "mix.json"
+FORMAT = 2
 I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 BLOCK = 1 << 18  # places that are laid out at once

@@ -26,6 +26,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from curate.errors import DataError, RecipeError
 from curate.fingerprint import canonical
+from curate.mix_order import FILE, FORMAT
 from curate.mix_schedule import (
     Segment,
     Supply,
@@ -42,8 +43,6 @@ from curate.node import Node, NodeInput, NodeResult, Progress
 from curate.step import Asset, Context
 from curate.tokens.mapped import TokenShard, open_shard
 
-FILE = "mix.json"
-FORMAT = 2
 Weight = Annotated[float, Field(gt=0, le=1e9)]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -332,4 +331,4 @@ def _difference(a: dict[str, str], b: dict[str, str]) -> str:
     return ", ".join(f"{k}: {a.get(k)} and {b.get(k)}" for k in sorted(a.keys() | b.keys()) if a.get(k) != b.get(k))
 
 
-__all__ = ["FILE", "FORMAT", "MixNode", "MixStage", "RecipeError"]
+__all__ = ["MixNode", "MixStage", "RecipeError"]

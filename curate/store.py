@@ -29,6 +29,7 @@ from typing import Any
 from curate.errors import StoreError
 
 KEY_CHARS = 12
+DISTRIBUTIONS = "distributions.json"  # beside the parts of a dataset
 
 
 @dataclass(frozen=True)

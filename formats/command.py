@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate.cli.output import JsonOption, QuietOption, emit
+
 if TYPE_CHECKING:
     from formats.detect import Detected
     from formats.report import Report
@@ -47,8 +49,8 @@ def convert(
     ids: Annotated[bool, typer.Option("--ids", help="Write the id of every record.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     report_file: Annotated[Path | None, typer.Option("--report", help="Write the loss report as JSON.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the loss report as one JSON object, last on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Convert instruction, chat and preference sets, and say what could not be kept."""
     import json
@@ -86,7 +88,7 @@ def convert(
     if report_file is not None:
         report_file.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(result, ensure_ascii=False))
+        emit(result)
     if empty:
         raise DataError(f"convert: nothing of {src} could be expressed as {to}; {', '.join(empty)} is empty. The report above says why.")
 

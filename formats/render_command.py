@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 if TYPE_CHECKING:
     from formats.records import Record
     from formats.rendered import Rows
@@ -39,10 +41,9 @@ def render(
     date: Annotated[str | None, typer.Option("--date", help="Date for templates that write one, YYYY-MM-DD.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write the lengths as a page.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Render conversations with a chat template, prove the loss mask of every row, and write token ids and labels."""
-    import json
 
     from curate.errors import DataError, RecipeError
     from formats.rendered import Rows
@@ -87,7 +88,7 @@ def render(
             "template_sha256": chat.template.sha256,
             **({"fill": round(fill, 6)} if pack else {}),
         }
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        emit(found)
     if rows.counts.parts and not rows.counts.rows:
         raise DataError(f"render: no record of {src} gave a row; the report says why.")
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 if TYPE_CHECKING:
     from curate.node import NodeInput
     from curate.recipe_yaml import Item, Problems
@@ -36,7 +38,7 @@ def train(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a value: optimizer.lr=0.001", metavar="K=V")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only print parameters, FLOPs, memory, time and money.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train anew where the folder has a model of other settings.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a model; after an interruption the same command goes on from the last checkpoint."""
     from curate.errors import Interrupted, RecipeError
@@ -46,7 +48,11 @@ def train(
     name, seed, node, folder = load(file, set_ or ())
     inputs = {wanted: find_input(wanted, folder) for wanted in node.inputs()}
     if plan:
-        typer.echo("\n".join(node.forecast(inputs, True)))
+        lines = node.forecast(inputs, True)
+        if as_json:
+            emit({"model": name, "plan": lines})
+        else:
+            typer.echo("\n".join(lines))
         return
     target = (out or Path("models") / name).absolute()
     work = target / "checkpoints"
@@ -66,7 +72,10 @@ def train(
             except KeyboardInterrupt as error:
                 raise Interrupted("interrupted before the first step was done; run the same command again") from error
     if os.environ.get("RANK", "0") == "0":
-        typer.echo(json.dumps({"model": str(target), "info": info}) if as_json else f"wrote {target}", err=not as_json)
+        if as_json:
+            emit({"model": str(target), "info": info})
+        else:
+            typer.echo(f"wrote {target}", err=True)
 
 
 def load(file: Path, overrides: tuple[str, ...] | list[str] = ()) -> tuple[str, int, ModelNode, str]:

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 app = typer.Typer(help="Measure what a run's steps find and miss.", no_args_is_help=True)
 
 
@@ -23,7 +25,7 @@ def pii(
     canaries: Annotated[int, typer.Option("--canaries", min=1, help="Canaries of each type.")] = 300,
     hits: Annotated[int, typer.Option("--hits", min=0, help="Real finds of each type to show, with the value masked.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Which documents, canaries and hits.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Plant made-up personal data in a run's documents, print how much of it the recipe's pii step finds, and show real hits."""
     from dataclasses import asdict
@@ -38,7 +40,7 @@ def pii(
     recall = [{name: asdict(r) | {"missed": []} for name, r in one.recall.items()} for one in found]
     _keep(run, "pii", [asdict(one) | {"hits": {}, "recall": mine} for one, mine in zip(found, recall, strict=True)])
     if as_json:
-        typer.echo(json.dumps([asdict(a) for a in found], ensure_ascii=False))
+        emit([asdict(a) for a in found])
         return
     for one in found:
         _print(console, one)
@@ -51,7 +53,7 @@ def dedup(
     clusters: Annotated[int, typer.Option("--clusters", min=0, max=1000, help="Largest clusters on the page.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Which copies.")] = 0,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page: curve, shares of sources, largest clusters.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Plant near-duplicates in a run's documents and print which of them the recipe's dedup_minhash finds, beside theory."""
     from rich.console import Console
@@ -66,7 +68,7 @@ def dedup(
     if html is not None:
         html.write_text(html_page(run.absolute().name, found), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps([record(one) for one in found], ensure_ascii=False))
+        emit([record(one) for one in found])
         return
     for one in found:
         show(console, one)
@@ -78,7 +80,7 @@ def dedup(
 def contamination(
     run: Annotated[Path, typer.Argument(help="A finished run folder whose recipe has the step decontaminate.")],
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with every match marked in document and item.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a run was checked against, what was found, and the evidence."""
     from dataclasses import asdict
@@ -92,7 +94,7 @@ def contamination(
     if html is not None:
         html.write_text(page(steps, evidence), encoding="utf-8", errors="backslashreplace")
     if as_json:
-        typer.echo(json.dumps({"steps": [asdict(step) for step in steps], "evidence": evidence}, ensure_ascii=True))
+        emit({"steps": [asdict(step) for step in steps], "evidence": evidence})
         return
     console = Console()
     for step in steps:

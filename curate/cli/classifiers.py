@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from curate.cli.output import JsonOption, QuietOption, emit
 
 if TYPE_CHECKING:
     from curate.classifiers.training import Progress
@@ -47,8 +48,8 @@ def train(
     buckets: Annotated[int, typer.Option("--buckets", min=1, max=2_000_000_000, help="Rows that n-grams are hashed to.")] = 2_000_000,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**31 - 2, help="Decides the order, the split and the random start.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the model.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON line, last on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Train a supervised fastText model (softmax) on files, write it, and measure it on documents it has not seen."""
     from curate.classifiers.from_files import train_from_files
@@ -67,7 +68,7 @@ def train(
     if not quiet:
         typer.echo("\n".join([*lines(report), "", f"wrote {out} and its report {out.with_suffix('.json')}"]), err=as_json)
     if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False))
+        emit(report)
 
 
 def _inputs(positive: list[str] | None, negative: list[str] | None, label: list[str] | None) -> dict[str, list[str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curate.cli.output import JsonOption, emit
 from curate.cli.reports import RunArgument
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def why(
     windows: Annotated[bool, typer.Option("--windows/--no-windows", help="Look for the training windows too: about a second more.")] = True,
     measure: Annotated[bool, typer.Option("--measure", help="Run the filters on the text and show every number beside its bound.")] = False,
     text: Annotated[bool, typer.Option("--text", help="Show the beginning of the text too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell what happened to a document: every step, value against bound, the partner, where its tokens went, who sees them."""
     from rich.console import Console
@@ -47,7 +47,7 @@ def why(
             journey.record() | ({"measured": [list(n) for n in mine]} if measure else {})
             for journey, mine in zip(journeys, numbers, strict=True)
         ]
-        typer.echo(json.dumps({"documents": records}, ensure_ascii=False, default=str))
+        emit({"documents": records})
         return
     console = Console()
     for journey in journeys:
@@ -115,7 +115,7 @@ def diff(
     first: Annotated[Path, typer.Argument(help="A finished run folder.")],
     second: Annotated[Path, typer.Argument(help="Another one, after a change.")],
     examples: Annotated[int, typer.Option("--examples", min=0, max=50, help="Documents to show for each reason.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two runs: what changed in the recipe, which documents came or went and why, sizes and languages."""
     from rich.console import Console
@@ -128,6 +128,6 @@ def diff(
     with console.status("comparing"):
         found = compare(open_run(first), open_run(second), examples)
     if as_json:
-        typer.echo(json.dumps(found.record(), ensure_ascii=False, default=str))
+        emit(found.record())
     else:
         show(console, found)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from curate.cli.output import JsonOption, emit
 
 
 def export(
@@ -16,7 +17,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     column: Annotated[str, typer.Option("--column", help="Name of the column of token lists, for parquet.")] = "tokens",
     force: Annotated[bool, typer.Option("--force", help="Replace the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a tokenized dataset as Megatron, datatrove or Parquet files."""
     from rich.console import Console
@@ -28,7 +29,7 @@ def export(
         bar = bars.add_task("exporting", total=None)
         made = exporting.export(source, to, out, column, force, lambda done, total: bars.update(bar, completed=done, total=total))
     if as_json:
-        typer.echo(json.dumps({"out": str(out), **asdict(made)}))
+        emit({"out": str(out), **asdict(made)})
         return
     size = sum(f["bytes"] for f in made.files)
     typer.echo(f"wrote {out}: {made.documents:,} documents, {made.tokens:,} tokens, {size / 1e6:,.1f} MB in {len(made.files)} files")

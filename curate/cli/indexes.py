@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 if TYPE_CHECKING:
     from curate.duplicate_index import Index
 
 app = typer.Typer(help="Indexes of dedup_minhash: versions, test, merge.", no_args_is_help=True)
 
 IndexArgument = Annotated[Path, typer.Argument(help="The folder that `index:` names.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("info")
@@ -31,7 +31,7 @@ def info(index: IndexArgument, as_json: JsonOption = False) -> None:
         for v in _existing(Index(index)).chain()
     ]  # fmt: skip
     if as_json:
-        typer.echo(json.dumps({"index": str(index.absolute()), "versions": versions}))
+        emit({"index": str(index.absolute()), "versions": versions})
         return
     for v in versions:
         each = v["bytes"] / max(1, v["documents"])
@@ -40,7 +40,7 @@ def info(index: IndexArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command("verify")
-def verify(index: IndexArgument) -> None:
+def verify(index: IndexArgument, as_json: JsonOption = False) -> None:
     """Read every file of the newest version and test all checksums."""
     from curate.duplicate_index import Index, verify_segment
 
@@ -49,23 +49,36 @@ def verify(index: IndexArgument) -> None:
         for root, segment in bar:
             verify_segment(root, segment)
             documents += segment["documents"]
-    typer.echo(f"{index}: {documents:,} documents, every checksum is right")
+    if as_json:
+        emit({"index": str(index.absolute()), "documents": documents})
+    else:
+        typer.echo(f"{index}: {documents:,} documents, every checksum is right")
 
 
 @app.command("merge")
-def merge(index: IndexArgument, others: Annotated[list[Path], typer.Argument(help="Indexes whose newest versions are added.")]) -> None:
+def merge(
+    index: IndexArgument,
+    others: Annotated[list[Path], typer.Argument(help="Indexes whose newest versions are added.")],
+    as_json: JsonOption = False,
+) -> None:
     """Add what other indexes hold as a new version. Files are linked; documents of two indexes are not compared with each other."""
     from curate.duplicate_index import Index
 
     target = Index(index)
     with target.hold():
         version = target.merge([_existing(Index(other)) for other in others])
-    typer.echo(f"{index}: version {version.name}, {version.documents:,} documents in {len(version.segments)} segments")
+    if as_json:
+        told = {"name": version.name, "documents": version.documents, "segments": len(version.segments)}
+        emit({"index": str(index.absolute()), "version": told})
+    else:
+        typer.echo(f"{index}: version {version.name}, {version.documents:,} documents in {len(version.segments)} segments")
 
 
 @app.command("reset")
 def reset(
-    index: IndexArgument, version: Annotated[str, typer.Argument(help="A version that `curate index info` names, or `empty`.")]
+    index: IndexArgument,
+    version: Annotated[str, typer.Argument(help="A version that `curate index info` names, or `empty`.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Make an earlier version the newest. Nothing is deleted."""
     from curate.duplicate_index import Index
@@ -73,7 +86,10 @@ def reset(
     target = _existing(Index(index))
     with target.hold():
         target.reset(None if version == "empty" else version)
-    typer.echo(f"{index}: the newest version is {version}")
+    if as_json:
+        emit({"index": str(index.absolute()), "version": None if version == "empty" else version})
+    else:
+        typer.echo(f"{index}: the newest version is {version}")
 
 
 def _existing(index: Index) -> Index:

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 
 def status(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how far a run is: stages, tasks done, who holds the folder, quarantine."""
     from curate.errors import RecipeError
@@ -27,7 +29,7 @@ def status(
     stages = [folder for folder in sorted((run / ".stages").iterdir()) if (folder / "job.json").exists()]
     if as_json:
         record = {folder.name: stage_figures(folder) | {"in_manifest": folder.name in named} for folder in stages}
-        typer.echo(json.dumps({"run": str(run), "state": state, "stages": record}, ensure_ascii=False))
+        emit({"run": str(run), "state": state, "stages": record})
         return
     typer.echo(f"{run}: {state}")
     for folder in stages:
@@ -74,14 +76,18 @@ def inspect(
     dropped: Annotated[bool, typer.Option("--dropped", help="The kept sample of dropped rows instead.")] = False,
     quarantine: Annotated[bool, typer.Option("--quarantine", help="The unreadable rows instead.")] = False,
     chars: Annotated[int, typer.Option("--chars", min=1, help="Characters of text to show for each value.")] = 300,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row.")] = False,
+    as_json: JsonOption = False,
     mask: Annotated[bool, typer.Option("--mask", help="Conversations as a model is trained on them, coloured by loss.")] = False,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="With --mask: folder with tokenizer.json, or the file.")] = None,
     template: Annotated[str | None, typer.Option("--template", help="With --mask: a known template or a .jinja file.")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="With --mask: write a page as well.")] = None,
 ) -> None:
     """Look at rows of a dataset, a stage, dropped or quarantined rows; with --mask, at what would be trained."""
+    from curate.errors import RecipeError
+
     if mask:
+        if as_json:
+            raise RecipeError("--mask shows rows in colour and has no --json. `curate render` writes token ids and labels.")
         _show_mask(Path(what), tokenizer, template, rows, offset, chars, html)
         return
     from curate.cli.rows import find_rows, show
@@ -90,7 +96,7 @@ def inspect(
     frame = find_rows(Path(what), sub, offset, rows, where, columns.split(",") if columns else None)
     if as_json:
         for row in frame.to_dicts():
-            typer.echo(json.dumps(row, ensure_ascii=False, default=str))
+            emit(row)
     else:
         show(frame, chars)
 

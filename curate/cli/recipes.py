@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from curate.cli.output import JsonOption, QuietOption, emit
 from curate.cli.running import OnlyOption, OutOption, PluginOption, RecipeArgument, SetOption
 
 
@@ -14,15 +15,15 @@ def validate(
     recipe: RecipeArgument,
     set_: SetOption = None,
     plugin: PluginOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: name and nodes.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but mistakes.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Check a recipe: every mistake at once, nothing is run or written."""
     from curate.recipe import load_recipe
 
     loaded = load_recipe(str(recipe), set_ or (), plugin or ())
     if as_json:
-        typer.echo(json.dumps({"recipe": loaded.name, "nodes": list(loaded.nodes)}))
+        emit({"recipe": loaded.name, "nodes": list(loaded.nodes)})
     elif not quiet:
         typer.echo(f"{recipe}: {len(loaded.nodes)} nodes, no mistakes: {', '.join(loaded.nodes)}")
 
@@ -33,7 +34,7 @@ def plan(
     only: OnlyOption = None,
     set_: SetOption = None,
     plugin: PluginOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do: stages, tasks, what is reused, whether mixes are feasible."""
     from rich.console import Console
@@ -45,7 +46,7 @@ def plan(
     loaded = load_recipe(str(recipe), set_ or (), plugin or ())
     record = plan_record(loaded, api.run_folder(loaded, out, None), tuple(only or ()))
     if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False))
+        emit(record)
     else:
         Console().print(plan_view(record))
 
@@ -59,7 +60,7 @@ def _step_names(start: str) -> list[str]:
 
 def steps(
     name: Annotated[str | None, typer.Argument(help="A step, for all about it.", autocompletion=_step_names)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List all steps, or show one: parameters, defaults, bounds, columns, source."""
     from dataclasses import asdict
@@ -68,19 +69,25 @@ def steps(
 
     if name is not None:
         card = describe.describe_step(name)
-        typer.echo(json.dumps(asdict(card), ensure_ascii=False) if as_json else card.text())
+        if as_json:
+            emit(asdict(card))
+        else:
+            typer.echo(card.text())
         return
     rows = describe.list_steps()
     if as_json:
-        typer.echo(json.dumps([asdict(row) for row in rows], ensure_ascii=False))
+        emit([asdict(row) for row in rows])
         return
     for row in rows:
         typer.echo(f"{row.name:<18} {row.kind:<7} {row.summary}")
     typer.echo("\ncurate steps NAME shows parameters, defaults, bounds, columns and source.")
 
 
-def schema() -> None:
-    """Print the JSON Schema of recipes, for editors."""
+def schema(as_json: JsonOption = False) -> None:
+    """Print the JSON Schema of recipes, for editors; with --json on one line."""
     from curate.recipe_schema import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=1))
+    if as_json:
+        emit(json_schema())
+    else:
+        typer.echo(json.dumps(json_schema(), indent=1))

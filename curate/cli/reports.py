@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from curate.cli.output import JsonOption, QuietOption, emit
 
 RunArgument = Annotated[Path, typer.Argument(help="A finished run folder.")]
 
@@ -15,8 +16,8 @@ def report(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write. Default: report.html in the run folder.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Draw without matplotlib, as at the end of every run: faster.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: the page's path and size.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write a page about a run: funnels, reasons, distributions with bounds, duplicates, personal data, mixes, examples."""
     from rich.console import Console
@@ -30,7 +31,7 @@ def report(
     with console.status("reading the run"):
         path = write_report(found.root, has_library() and not plain, out)
     if as_json:
-        typer.echo(json.dumps({"report": str(path), "bytes": path.stat().st_size, "library": has_library() and not plain}))
+        emit({"report": str(path), "bytes": path.stat().st_size, "library": has_library() and not plain})
     elif not quiet:
         hint = "" if plain or has_library() else "  (finer plots: pip install 'curate[report]')"
         typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.2f} MB{hint}")
@@ -44,8 +45,8 @@ def card(
     ask: Annotated[bool, typer.Option("--ask", help="Ask for what only a person knows and keep it in RUN/about.yaml.")] = False,
     about: Annotated[Path | None, typer.Option("--about", help="That file. Default: about.yaml in the run folder.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The card. Default: card.md in the run folder.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write or check the Hugging Face dataset card of a run, and cards of its models; every number is the manifest's."""
     from curate.report.card import NAME, check, write_card
@@ -58,7 +59,7 @@ def card(
             raise RecipeError(f"{path} does not exist. `curate card {run}` writes it.")
         wrong = check(run, about, out)
         if as_json:
-            typer.echo(json.dumps({"card": str(path), "differences": [vars(d) for d in wrong]}, ensure_ascii=False))
+            emit({"card": str(path), "differences": [vars(d) for d in wrong]})
         elif not quiet:
             typer.echo("\n".join(f"{path}, {d}" for d in wrong) or f"{path}: every line is what the run says")
         raise typer.Exit(1 if wrong else 0)
@@ -66,7 +67,7 @@ def card(
         _ask(run, about)
     written = write_card(run, about, out)
     if as_json:
-        typer.echo(json.dumps({"cards": [str(p) for p in written]}))
+        emit({"cards": [str(p) for p in written]})
     elif not quiet:
         typer.echo("\n".join(f"wrote {path}" for path in written))
 
@@ -91,8 +92,8 @@ def push(
     dataset: Annotated[list[str] | None, typer.Option("--dataset", help="Only this one; repeat for more. Default: all.")] = None,
     private: Annotated[bool, typer.Option("--private/--public", help="Who may see a repository that does not exist yet.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be pushed, send nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Push datasets, card and manifest to the Hugging Face hub; dropped rows and ledgers stay here."""
     from curate.report.funnel import size
@@ -104,7 +105,7 @@ def push(
     if not dry_run:
         record["address"] = send(upload, private, said=lambda text: None if quiet or as_json else typer.echo(text, err=True))
     if as_json:
-        typer.echo(json.dumps(record))
+        emit(record)
     elif not quiet:
         where = record["address"] or f"would go to {repository}"
         typer.echo(f"{len(upload.files)} files, {size(upload.bytes)}: {where}")

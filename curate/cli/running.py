@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from curate.cli.output import JsonOption, QuietOption, VerboseOption, emit
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder for the results. Default: runs/<recipe name>.")]
@@ -28,9 +29,9 @@ def run(
     set_: SetOption = None,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="Run on about N documents of each input, in <out>@sample.")] = None,
     plugin: PluginOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on one line, last on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Where the time went, by stage; errors with their traceback.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run a recipe. What is finished is reused; after an interruption the same command goes on."""
     from rich.console import Console
@@ -53,13 +54,13 @@ def run(
         if verbose:
             print_times(console, result.manifest)
     if as_json:
-        typer.echo(json.dumps(result.summary(), ensure_ascii=False))
+        emit(result.summary())
 
 
 def gc(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Remove stages and old versions of datasets that the run's manifest does not name."""
     from curate.report.funnel import size
@@ -67,6 +68,6 @@ def gc(
 
     removed, freed = collect_garbage(run)
     if as_json:
-        typer.echo(json.dumps({"folders": removed, "bytes": freed}))
+        emit({"folders": removed, "bytes": freed})
     elif not quiet:
         typer.echo(f"removed {removed} folders, {size(freed)}")

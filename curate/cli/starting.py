@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from curate.cli.output import JsonOption, QuietOption, emit
 
 if TYPE_CHECKING:
     from curate.detect import Finding
@@ -20,8 +21,8 @@ def init(
     language: Annotated[list[str] | None, typer.Option("--language", help="Keep this language; repeat for more. Default: told.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     no_input: Annotated[bool, typer.Option("--no-input", help="Never ask; for scripts.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was seen and written as one JSON object.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Look at your data and write a commented recipe for them; asks on a terminal for what no flag says."""
     from curate.cli.starter import starter
@@ -43,7 +44,7 @@ def init(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(starter(_name(path), str(path), said, found, languages, text or "text"), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps({"recipe": str(path), "seen": None if found is None else vars(found)}, ensure_ascii=False))
+        emit({"recipe": str(path), "seen": None if found is None else vars(found)})
     elif not quiet:
         typer.echo(_summary(found, data) + f"wrote {path}\nnext: curate validate {path}, then curate run {path} --sample 1000")
 

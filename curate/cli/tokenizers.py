@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 app = typer.Typer(help="Train, compare and convert tokenizers.", no_args_is_help=True)
 
 
@@ -29,6 +31,7 @@ def train(
     ] = None,
     pretokenizer: Annotated[str, typer.Option("--pretokenizer", help="Split before merges, for bpe: gpt2, llama3 or qwen2.")] = "gpt2",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a tokenizer on files and write a Hugging Face tokenizer.json."""
     from curate.errors import RecipeError
@@ -41,6 +44,9 @@ def train(
             inputs, out, vocab_size=vocab_size, algorithm=algorithm, text=text, special_tokens=special or None,
             max_bytes=max_mb * 1_000_000, weights=_weights(weight), pretokenizer=pretokenizer,
         )  # fmt: skip
+    if as_json:
+        emit({"tokenizer": str(out), **info})
+        return
     for source, times in info.get("times_read", {}).items():
         typer.echo(f"{source}: each document {times:.3g} times")
     typer.echo(f"wrote {out}: {info['vocab_size']:,} entries from {info['bytes']:,} bytes of text")
@@ -54,10 +60,9 @@ def report(
     text: Annotated[str, typer.Option("--text", help="Field that holds the text.")] = "text",
     max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Use a sample of documents of this size.")] = 32,
     languages: Annotated[bool, typer.Option("--languages/--no-languages", help="Identify languages, and show figures for each.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how many tokens tokenizers need for the same texts, by source and by language."""
-    import json
 
     from rich.console import Console
 
@@ -71,7 +76,7 @@ def report(
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(html_page(found), encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps(record(found), ensure_ascii=False))
+        emit(record(found))
         return
     show(Console(), found)
     if out is not None:
@@ -84,6 +89,7 @@ def convert(
     out: Annotated[Path, typer.Option("--out", "-o", help="tokenizer.json to write.")],
     split: Annotated[str | None, typer.Option("--split", help="How a .tiktoken file cuts text, where its name does not say it.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a SentencePiece or tiktoken file as a Hugging Face tokenizer.json that gives the same ids."""
     import json
@@ -99,7 +105,10 @@ def convert(
             f"No tokenizer.json gives the ids of {file}: {vocabulary.reason}. Name the .model itself where curate is to encode with it."
         )
     out.write_text(json.dumps(vocabulary.config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    typer.echo(f"wrote {out}: {vocabulary.size:,} entries")
+    if as_json:
+        emit({"tokenizer": str(out), "vocab_size": vocabulary.size})
+    else:
+        typer.echo(f"wrote {out}: {vocabulary.size:,} entries")
 
 
 def _weights(given: list[str] | None) -> dict[str, float] | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from curate.cli.output import JsonOption, emit
 from curate.cli.reports import RunArgument
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def trace(
     mix: MixOption = None,
     held_out: Annotated[bool, typer.Option("--held-out", help="Of the validation windows instead.")] = False,
     chars: Annotated[int, typer.Option("--chars", min=1, help="Characters of text to show for each document; --json gives all.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the documents behind a training step: source, text, what every curation step said of them."""
     from rich.console import Console
@@ -51,7 +51,7 @@ def trace(
     windows, documents = batch_trace.trace(found, opened, wanted)
     told = batch_trace.BatchTrace(name, step, size, rank, world_size, windows, documents)
     if as_json:
-        typer.echo(json.dumps(told.record(), ensure_ascii=False, default=str))
+        emit(told.record())
     else:
         _show(Console(), told, chars)
 
@@ -102,7 +102,7 @@ def verify(
     run: RunArgument,
     mix: MixOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="Compare sizes of files, not their content.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Prove a run: files against the manifest's checksums, every mix's order laid out again and compared with its plan."""
     from rich.console import Console
@@ -114,7 +114,7 @@ def verify(
     found = open_run(run)
     told = proof.verify(found, mix, content=not quick, note=lambda text: typer.echo(text, err=True))
     if as_json:
-        typer.echo(json.dumps(told, ensure_ascii=False))
+        emit(told)
     else:
         Console().print(proof.view(told))
     if told["problems"]:

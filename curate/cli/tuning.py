@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from curate.cli.output import JsonOption, QuietOption, emit
 from curate.cli.running import OutOption, PluginOption, RecipeArgument, SetOption
 
 
@@ -21,8 +21,8 @@ def tune(
     workers: Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes. Default: one per core.")] = None,
     plugin: PluginOption = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the report to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, on one line, last on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; no tables.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Show what every bound of a recipe does: distribution, share dropped, documents on either side."""
     from rich.console import Console
@@ -63,4 +63,4 @@ def tune(
             console.print(f"wrote {html}")
     if as_json:
         datasets = {d.name: {**d.record(), "signals": [b.record() for b in bounds], "advice": d.advice(bounds)} for d, bounds in shown}
-        typer.echo(json.dumps({"recipe": loaded.name, "sample": sample, "datasets": datasets}, ensure_ascii=False))
+        emit({"recipe": loaded.name, "sample": sample, "datasets": datasets})

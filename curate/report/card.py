@@ -18,6 +18,7 @@ from curate.report.about import NAME as ABOUT
 from curate.report.about import About, load_about
 from curate.report.funnel import size
 from curate.report.run_folder import RunFolder, open_run
+from curate.report.templates import environment
 from curate.report.words import percent, visible
 from curate.store import write_atomic
 
@@ -171,16 +172,8 @@ def _missing(about: About, run: RunFolder) -> list[str]:
 
 
 def _body(template: str, run: RunFolder, about: About, more: Mapping[str, Any], **values: Any) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("curate.report", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
+    templates = environment(keep_trailing_newline=True)
+    templates.filters.update(
         {
             "size": size,
             "percent": percent,
@@ -194,11 +187,11 @@ def _body(template: str, run: RunFolder, about: About, more: Mapping[str, Any], 
         "gaps": _gaps(run),
         "audits": _audits(run),
         "missing": _missing(about, run),
-        "recipe": recipe_name(run),
+        "command": command(run),
         "lineage": lineage(run),
         **more,
     }
-    return environment.get_template(template).render(run=run, manifest=run.manifest, about=about, **functions, **values)
+    return templates.get_template(template).render(run=run, manifest=run.manifest, about=about, **functions, **values)
 
 
 def plain(text: object) -> str:
@@ -212,11 +205,10 @@ def code(text: object) -> str:
     return "`" + " ".join(visible(str(text), 5000).split()).replace("`", "'") + "`"
 
 
-def recipe_name(run: RunFolder) -> str:
-    """The file that the run was made from, as its lock says."""
-    first = run.lock_text.partition("\n")[0]
-    found = re.search(r" from (\S+): every default", first)
-    return found[1] if found else f"{run.manifest['recipe']}.yaml"
+def command(run: RunFolder) -> str:
+    """What builds the run again, `--set` and all, as its lock says."""
+    found = re.search(r"^# Command: (.+)$", run.lock_text, re.MULTILINE)
+    return visible(found[1] if found else f"curate run {run.manifest['recipe']}.yaml", 5000)
 
 
 def lineage(run: RunFolder) -> Sequence[tuple[str, str, str, str]]:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 
@@ -27,6 +26,8 @@ class Place(NamedTuple):
 def find(files: Iterable[Path], ids: Iterable[str], column: str = "id") -> list[Place]:
     """Every row whose `column` is one of `ids`, in order of files and rows."""
     wanted = pa.array(sorted(set(ids)), pa.string())
+
+    import pyarrow.compute as pc
 
     def rows_of(file: Path) -> list[Place]:
         values = read_column(file, column)
@@ -108,6 +109,8 @@ def _lines(file: Path) -> list[bytes]:
 
 def containing(files: Iterable[Path], column: str, needle: str, limit: int) -> list[Place]:
     """The first rows whose `column` holds a string, row group by row group: memory stays that of one."""
+    import pyarrow.compute as pc
+
     found: list[Place] = []
     for file in files:
         start = 0
@@ -127,4 +130,4 @@ def _chunks(file: Path, column: str) -> Iterable[pa.Array]:
     parquet = pq.ParquetFile(file, memory_map=True)
     if column in parquet.schema_arrow.names:
         for group in range(parquet.metadata.num_row_groups):
-            yield pc.cast(parquet.read_row_group(group, [column], use_threads=False).column(0).combine_chunks(), pa.large_string())
+            yield parquet.read_row_group(group, [column], use_threads=False).column(0).combine_chunks().cast(pa.large_string())

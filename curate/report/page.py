@@ -13,6 +13,7 @@ from curate.report.contents import Contents, Plot, contents
 from curate.report.funnel import size
 from curate.report.plots import curve, has_library, histogram
 from curate.report.run_folder import RunFolder
+from curate.report.templates import environment
 from curate.report.words import limits, number, percent
 from curate.store import write_atomic
 
@@ -31,16 +32,9 @@ def write_report(root: Path, library: bool | None = None, path: Path | None = No
 
 def page(report: Contents, library: bool) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("curate.report", "."),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    templates = environment(autoescape=True)
 
     def drawn(plot: Plot) -> Any:
         return Markup(histogram(plot.axis, plot.bounds, f"{plot.title}, distribution", library))
@@ -49,7 +43,7 @@ def page(report: Contents, library: bool) -> str:
         return Markup(curve(points, f"{name} by step", library))
 
     filters = {"size": size, "number": number, "percent": percent, "whole": lambda n: f"{n:,.0f}"}
-    environment.filters.update(filters)
-    return environment.get_template("page.html").render(
+    templates.filters.update(filters)
+    return templates.get_template("page.html").render(
         report=report, manifest=report.run.manifest, run=report.run, version=__version__, drawn=drawn, line=line, limits=limits
     )

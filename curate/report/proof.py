@@ -14,7 +14,7 @@ from curate.errors import CurateError
 from curate.fingerprint import file_checksum
 from curate.loader import read_mix
 from curate.mix_certificate import certify
-from curate.mixing import FILE
+from curate.mix_order import FILE
 from curate.report.run_folder import RunFolder
 
 Note = Callable[[str], None]

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from curate.distributions import NAME as DISTRIBUTIONS
 from curate.errors import RecipeError
+from curate.store import DISTRIBUTIONS
 
 LOCK = "recipe.lock.yaml"
 

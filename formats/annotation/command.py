@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from curate.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
     from formats.annotation.label_studio import Import
@@ -31,21 +33,21 @@ def label_studio(
         str, typer.Option("--to", help="import without --pool: format to write: ranked, preference, ultrafeedback ...")
     ] = "ranked",
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take answers to people and their judgements back: tasks and completed annotations of Label Studio."""
     from curate.errors import RecipeError
 
     if out.exists() and not force:
         raise RecipeError(f"{out} exists. Choose another name, or --force to overwrite it.")
-    if action == "export":
-        _export(src, out, kind, pairs, score)
-    else:
-        _import(src, out, pool, to)
+    told = _export(src, out, kind, pairs, score) if action == "export" else _import(src, out, pool, to)
+    if as_json:
+        emit(told)
 
 
 def _export(
     src: Path, out: Path, kind: Literal["comparison", "rating"], pairs: Literal["best_worst", "adjacent", "all"], score: str | None
-) -> None:
+) -> dict[str, Any]:
     from curate.errors import DataError, RecipeError
     from formats.annotation.label_studio import CONFIGS, tasks
     from formats.outputs import Output
@@ -64,9 +66,10 @@ def _export(
     config = out.with_suffix(".xml")
     config.write_text(CONFIGS[kind], encoding="utf-8")
     typer.echo(f"wrote {count:,} tasks to {out}, and the labelling configuration for them to {config}", err=True)
+    return {"tasks": count, "written": str(out), "configuration": str(config)}
 
 
-def _import(src: Path, out: Path, pool: Path | None, to: str) -> None:
+def _import(src: Path, out: Path, pool: Path | None, to: str) -> dict[str, Any]:
     import json
 
     from curate.errors import DataError
@@ -84,6 +87,7 @@ def _import(src: Path, out: Path, pool: Path | None, to: str) -> None:
     else:
         _write_rows(annotated(made), out, to)
     typer.echo(f"{_summary(made)}; wrote {out}", err=True)
+    return {**made.counts, "agreement": made.agreement(), "written": str(out)}
 
 
 def _summary(made: Import) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 
 def pool(
     files: Annotated[list[Path], typer.Argument(help="Parquet files of records with candidates, or a dataset's folder.")],
     passes: Annotated[float, typer.Option(help="Least score that passes, for pass@k.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a pool: scores, pass@k, best of n with its divergence, reward against length, agreement of scores."""
     from formats.selection.report import lines, read_pool, report
 
     found = report(read_pool(files), passes)
-    sys.stdout.write(json.dumps(found) + "\n" if as_json else "\n".join(lines(found)) + "\n")
+    if as_json:
+        emit(found)
+    else:
+        typer.echo("\n".join(lines(found)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from curate.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
     from train.evaluation.evaluate import TaskResult
@@ -25,7 +26,7 @@ def eval_(
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=64, help="Tokens in one batch.")] = 16_384,
     max_length: Annotated[int | None, typer.Option("--max-length", min=2, help="Longest sequence; default: the model's own.")] = None,
     harness: Annotated[str, typer.Option("--harness", help="curate, or lm-eval to have lm-eval ask the same files.")] = "curate",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask models the items of files, and print accuracy, bits per byte and what else the items allow."""
     from curate.errors import MissingDependency, RecipeError
@@ -53,7 +54,7 @@ def eval_(
         results[name] = found
     if as_json:
         figures = {name: {r.task: {"main": r.main, **r.figures} for r in found} for name, found in results.items()}
-        typer.echo(json.dumps({"models": figures, "written": written}, ensure_ascii=False))
+        emit({"models": figures, "written": written})
         return
     show(results)
     for path in written.values():

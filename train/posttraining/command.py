@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.cli.output import JsonOption, emit
+
 _KINDS = {
     "sft": "sft",
     "dpo": "pairs",
@@ -36,13 +38,12 @@ def doctor(
     allow: Annotated[
         list[str] | None, typer.Option("--allow", help="Share of rows that may have a defect.", metavar="DEFECT=SHARE")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Look for what would spoil a fine-tuning run: untrained stop tokens, empty or equal answers, contamination, ...
 
     Ends with status 1 where a run would be refused.
     """
-    import json
 
     from curate.errors import RecipeError
     from train.posttraining.doctor import Doctor, check_names, kind_of
@@ -63,7 +64,7 @@ def doctor(
     _look(found, files, source, not as_json)
     bad = found.findings.above(shares)
     if as_json:
-        typer.echo(json.dumps({"kind": wanted, **found.findings.as_json(), "refused_for": bad}, ensure_ascii=False))
+        emit({"kind": wanted, **found.findings.as_json(), "refused_for": bad})
     else:
         typer.echo("\n".join(found.findings.lines(shares)))
     if bad:
