@@ -33,6 +33,7 @@ controls' too: the recipe is read again with so many rounds (`curate.rounds`), s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,11 +69,7 @@ def expand_rounds(tree: Item, problems: Problems) -> Item:
         there = rest.value.get(section)
         if there is not None and not there.is_mapping:
             continue
-        outer = (
-            replaced(there, lambda text, _: as_item(last[text], Mark(0)) if text in last else None)
-            if there is not None
-            else mapping({}, given.mark)
-        )
+        outer = _renamed(there, last) if there is not None else mapping({}, given.mark)
         marks = {name: item.mark for name, item in nodes[section].items()}
         if nodes[section] or there is not None:
             rest = rest.with_entry(section, mapping({**outer.value, **nodes[section]}, outer.mark, {**outer.keys, **marks}))
@@ -257,10 +254,13 @@ def with_controls(tree: Item, problems: Problems) -> Item:
         for arm in wanted.value if wanted is not None and wanted.is_list else ():
             node = _as_control(name, item, str(arm.value), 0, problems)
             if node is not None:
-                true = {f"{name}@true": as_item(name, Mark(0))}
-                node = replaced(node, lambda text, _, true=true: true.get(text))
-                datasets = datasets.with_entry(f"{name}.{arm.value}", node)
+                datasets = datasets.with_entry(f"{name}.{arm.value}", _renamed(node, {f"{name}@true": name}))
     return tree.with_entry("datasets", datasets)
+
+
+def _renamed(item: Item, names: Mapping[str, str]) -> Item:
+    """The item with these names, wherever they stand, replaced by others."""
+    return replaced(item, lambda text, _: as_item(names[text], Mark(0)) if text in names else None)
 
 
 def _numbered(item: Item, number: int, problems: Problems) -> Item:

@@ -30,6 +30,7 @@ _ROUNDS = {
         "n": {"type": "integer", "minimum": 1, "maximum": MAX_ROUNDS},
         **{key: {"type": "object", "additionalProperties": {"type": "string"}} for key in ("start", "next")},
         "control": {"type": "array", "items": {"type": "string"}},
+        "stop": {"type": "string"},
         "datasets": _BLOCK,
         "models": _BLOCK,
     },

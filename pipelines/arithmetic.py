@@ -2,7 +2,8 @@
 
     python pipelines/arithmetic.py --seed 0 -o pipelines/arithmetic      # seed, heldout and prompts of three rounds
 
-A solution names, from the right, each position's partial result with its carry or borrow, and then the answer: 386+57= 13,14,04;443.
+Operands are written with three digits. A solution names, from the right, each position's partial result with its carry or borrow, and then the
+answer: 386+057= 13,14,04;443.
 No problem is ever drawn twice: held-out, seed and round problems have none in common.
 """
 
@@ -12,6 +13,8 @@ import argparse
 import json
 import random
 from pathlib import Path
+
+DIGITS = 3
 
 
 def problem(make: random.Random) -> tuple[int, str, int]:
@@ -24,7 +27,7 @@ def problem(make: random.Random) -> tuple[int, str, int]:
 def solution(a: int, sign: str, b: int) -> tuple[str, str]:
     """(steps and answer, answer)."""
     steps, carry = [], 0
-    for place in range(max(len(str(a)), len(str(b)))):
+    for place in range(DIGITS):
         x, y = a // 10**place % 10, b // 10**place % 10
         if sign == "+":
             total = x + y + carry
@@ -51,7 +54,7 @@ def write(folder: Path, seed: int, counts: dict[str, int]) -> None:
                 continue
             seen.add(found)
             steps, answer = solution(*found)
-            row = {"id": f"{name}-{len(rows)}", "prompt": "{}{}{}=".format(*found), "answer": answer, "steps": steps}
+            row = {"id": f"{name}-{len(rows)}", "prompt": "{:0{d}}{}{:0{d}}=".format(*found, d=DIGITS), "answer": answer, "steps": steps}
             rows.append({**row, "completion": steps} if name == "seed" else row)
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "ascii")
 
