@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,22 +59,39 @@ def _run_here(job: TrainJob, progress: Progress) -> dict[str, Any]:
 
 def _run_many(job: TrainJob, count: int) -> dict[str, Any]:
     work = Path(job.work)
-    for old in work.glob("error-*.json"):
-        old.unlink()
+    forget_errors(work)
     (work / RESULT).unlink(missing_ok=True)
     (work / JOB).write_text(job.to_json(), "utf-8")
-    processes = [_start(work / JOB, rank, count, port) for port in [free_port()] for rank in range(count)]
+    see_through([_start(work / JOB, rank, count, port) for port in [free_port()] for rank in range(count)], work)
+    return dict(json.loads((work / RESULT).read_bytes()))
+
+
+def see_through(processes: Sequence[subprocess.Popen[bytes]], work: Path) -> None:
+    """Wait until all have ended. The first that fails takes the others with it, and its error (`tell_error`) is raised.
+
+    Raises Interrupted after Ctrl-C, when all have saved their step.
+    """
     try:
         _watch(processes, work)
     except KeyboardInterrupt as error:
-        with contextlib.suppress(KeyboardInterrupt, CurateError):  # ranks had the signal too: they save and end; a second one does not wait
+        with contextlib.suppress(KeyboardInterrupt, CurateError):  # they had the signal too: they save and end; a second one does not wait
             _watch(processes, work)
         raise Interrupted("interrupted; run the same command to go on from the last checkpoint") from error
     finally:
         for process in processes:
             process.kill()
             process.wait()
-    return dict(json.loads((work / RESULT).read_bytes()))
+
+
+def forget_errors(work: Path) -> None:
+    """Remove what processes of an earlier attempt had to say."""
+    for old in work.glob("error-*.json"):
+        old.unlink()
+
+
+def tell_error(work: Path, number: int | str, error: CurateError) -> None:
+    """Write down why this process ends, for the one that waits for it."""
+    (work / f"error-{number}.json").write_text(json.dumps({"type": type(error).__name__, "message": str(error)}), "utf-8")
 
 
 @contextlib.contextmanager
@@ -113,7 +130,7 @@ def _start(job: Path, rank: int, count: int, port: int) -> subprocess.Popen[byte
     return subprocess.Popen([sys.executable, "-m", "train.launch", str(job)], env=environment, stdin=subprocess.DEVNULL)
 
 
-def _watch(processes: list[subprocess.Popen[bytes]], work: Path) -> None:
+def _watch(processes: Sequence[subprocess.Popen[bytes]], work: Path) -> None:
     """Wait for all; raise the error of the first that fails."""
     left = dict(enumerate(processes))
     while left:
@@ -135,7 +152,7 @@ def _error(work: Path, rank: int, status: int) -> CurateError:
         kind = getattr(errors, entry["type"], RunError)
         return kind(entry["message"]) if issubclass(kind, CurateError) else RunError(entry["message"])
     return RunError(
-        f"Rank {rank} of the training run ended with status {status}; see its message above. The same command goes on from the last checkpoint."
+        f"Process {rank} of the training run ended with status {status}; see its message above. The same command goes on from the last checkpoint."
     )
 
 
@@ -150,9 +167,7 @@ def main(arguments: list[str]) -> int:
     try:
         info = _run_here(job, Line(job.name) if os.environ["RANK"] == "0" else lambda share, what: None)
     except CurateError as error:
-        (path.parent / f"error-{os.environ['RANK']}.json").write_text(
-            json.dumps({"type": type(error).__name__, "message": str(error)}), "utf-8"
-        )
+        tell_error(path.parent, os.environ["RANK"], error)
         return 1
     if os.environ["RANK"] == "0":
         (path.parent / RESULT).write_text(json.dumps(info), "utf-8")

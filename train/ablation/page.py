@@ -43,6 +43,7 @@ def write(
             for d in found
         ],
         "epochs": {a.variant: a.epochs for a in arms},
+        "unique_tokens": {a.variant: a.unique_tokens for a in arms},
         "models": [{"variant": a.variant, "seed": a.seed, "folder": os.path.relpath(a.model, out), "seconds": a.seconds} for a in arms],
     }  # fmt: skip
     (out / "ablation.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -85,18 +86,22 @@ def page(
         )
     parts += [markdown(lines), ""]
     all_domains = sorted({d.domain for d in found})
-    lines = [["variant", *(f"{d}, bits per byte" for d in all_domains), "epochs"]]
+    lines = [["variant", *(f"{d}, bits per byte" for d in all_domains), "different tokens", "epochs"]]
     for variant, by in table.items():
         shown = [f"{by[d].mean():.4f} ({by[d].min():.4f} to {by[d].max():.4f})" for d in all_domains]
-        used = next(a.epochs for a in arms if a.variant == variant)
-        lines.append([variant, *shown, ", ".join(f"{name} {x:.2f}" for name, x in used.items())])
+        arm = next(a for a in arms if a.variant == variant)
+        lines.append([variant, *shown, f"{arm.unique_tokens:,}", ", ".join(f"{name} {x:.2f}" for name, x in arm.epochs.items())])
     parts += [markdown(lines), ""]
     parts += [
         f"{len(seeds)} models of each variant ({ablation.model.preset}, {arms[0].parameters:,} parameters), {ablation.tokens:,} tokens each. Intervals: "
         "paired bootstrap over documents and seeds, 4,000 draws, each for one comparison (with many comparisons some leave zero out by "
         "chance). Decided: the interval leaves zero out and all seeds agree. A seed decides first weights and the order of the data"
         + (f"; of {', '.join(fixed)}, which are finished mixes, first weights only." if fixed else ".")
-        + " Variants that repeat their data more often (epochs) are helped less by more tokens: compare at equal epochs where that matters.",
+        + (
+            " Larger variants were cut down at random to the tokens of the smallest, so all repeat theirs equally often."
+            if ablation.same_unique_tokens
+            else " Variants that repeat their data more often (epochs) are helped less by more tokens: `same_unique_tokens: true` takes that out."
+        ),
         "",
     ]
     return "\n".join(parts)

@@ -13,6 +13,7 @@ tokens: 200M
 seeds: 3
 train: {batch_tokens: 65536, optimizer: {lr: 0.003}}     # settings of `train: pretrain`
 evaluate: ["held_out/*.jsonl.gz"]                         # texts; domains by their field `source` or `domain`, or by file
+same_unique_tokens: true     # larger variants are cut down at random to the tokens of the smallest: as many epochs for all
 compare: [[deduplicated, filtered], [filtered, raw]]      # where it is not given: the last variant with each other one
 """
 
@@ -62,6 +63,10 @@ class Ablation(_Settings):
     seeds: int | list[Annotated[int, Field(ge=0, lt=1 << 32)]] = Field(
         default=3, description="how many models of each variant, or their seeds; a seed decides first weights and order"
     )
+    same_unique_tokens: bool = Field(
+        default=False,
+        description="leave random windows of larger variants out, until all have as many different tokens: then all repeat them equally often",
+    )
     train: dict[str, Any] = Field(default_factory=dict, description="settings of `train: pretrain`, the same for all")
     evaluate: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, max_length=100, description="files of held-out texts")
     compare: list[tuple[Name, Name]] | None = Field(default=None, description="pairs [is this better, than this]")
@@ -71,6 +76,9 @@ class Ablation(_Settings):
         made = [name for name, v in self.variants.items() if v.data is None]
         if made and (self.recipe is None or self.mix is None):
             raise ValueError(f"`recipe` and `mix` are needed for {', '.join(made)}, which have no `data`")
+        if self.same_unique_tokens and len(made) < len(self.variants):
+            fixed = next(name for name, v in self.variants.items() if v.data is not None)
+            raise ValueError(f"same_unique_tokens needs variants that the recipe makes; {fixed} is a finished mix, which can't be cut down")
         if len(self.seed_list()) < 3:
             raise ValueError("at least 3 seeds are needed: the spread between models of one variant can't be told from fewer")
         if len(set(self.seed_list())) < len(self.seed_list()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 
 from curate.cli.app import build_app
 from curate.errors import RecipeError
+from train.ablation import apart
+from train.ablation.apart import how_many
+from train.ablation.arms import Study, epochs, equal_shares, unique_windows, variant_data
 from train.ablation.settings import load
 
 RECIPE = """
@@ -58,7 +62,7 @@ def write(folder: Path) -> Path:
 def test_order_is_better_than_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     file = write(tmp_path)
-    command = ["ablate", str(file), "--out", str(tmp_path / "out"), "--workers", "1", "--json"]
+    command = ["ablate", str(file), "--out", str(tmp_path / "out"), "--workers", "1", "--at-once", "1", "--json"]
     result = CliRunner().invoke(build_app(command), command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout.splitlines()[-1])
@@ -72,8 +76,33 @@ def test_order_is_better_than_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     models = {m["folder"] for m in found["models"]}
     assert len(models) == 6 and not list((tmp_path / "out").glob("models/*/checkpoints"))
     stamps = {m: (tmp_path / "out" / m / "arm.json").stat().st_mtime_ns for m in models}
-    CliRunner().invoke(build_app(command), command, catch_exceptions=False)
+    again = CliRunner().invoke(build_app(command), [*command, "--at-once", "2"], catch_exceptions=False)
+    assert json.loads(again.stdout.splitlines()[-1]) == found and not (tmp_path / "out" / ".apart").exists()
     assert stamps == {m: (tmp_path / "out" / m / "arm.json").stat().st_mtime_ns for m in models}  # nothing is trained twice
+
+
+def test_variants_cut_down_to_the_same_tokens(tmp_path: Path) -> None:
+    """`noise` twice as large as `real`: without windows left out it is read half as often."""
+    file = write(tmp_path)
+    noise = (tmp_path / "noise.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "noise.jsonl").write_text("".join(noise + [line.replace('"id": "', '"id": "again-') for line in noise]), "utf-8")
+    study = Study(load(file), str(tmp_path), tmp_path / "out", 1)
+    made = {v: variant_data(study, v, 1) for v in ("noise", "real")}
+    before = {v: unique_windows(data) for v, data in made.items()}
+    left_out = equal_shares(made)
+    assert before["noise"] > 2 * before["real"] and left_out.keys() == {"noise"}
+    cut = variant_data(replace(study, left_out=left_out), "noise", 1)
+    assert unique_windows(cut) == before["real"] and epochs(cut) == epochs(made["real"])
+    with pytest.raises(RecipeError, match="the mix of noise holds data out already"):
+        equal_shares({"noise": cut, "real": made["real"]})
+
+
+def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart.os, "sched_getaffinity", lambda pid: range(32))
+    monkeypatch.setattr(apart.os.path, "exists", lambda path: False)
+    assert [how_many(None, n) for n in (2, 20)] == [2, 8] and how_many(12, 20) == 12 and how_many(12, 4) == 4
+    monkeypatch.setattr(apart.os.path, "exists", lambda path: path == "/dev/nvidiactl")
+    assert how_many(None, 20) == 1 and how_many(3, 20) == 3
 
 
 @pytest.mark.parametrize(
@@ -83,6 +112,7 @@ def test_order_is_better_than_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (("seeds: 3", "seeds: [1, 1, 2]"), "seeds must differ"),
         (("train: {", "train: {tokens: 5, "), "train.tokens is decided by the ablation"),
         (("real: {}", "real: {data: x, set: [a=1]}"), "not both"),
+        (("real: {}", "real: {data: x}\nsame_unique_tokens: true"), "real is a finished mix, which can't be cut down"),
         (("mix: order\n", ""), "`recipe` and `mix` are needed for noise, real"),
         (("seeds: 3", "seeds: 3\ncompare: [[reel, noise]]"), "compare names 'reel'"),
         (("preset: llama-tiny", "preset: llama-tny"), "llama-tiny"),
