@@ -159,7 +159,7 @@ def _source(stage: Stage, plan: Plan, node: DatasetNode, done: dict[str, Done], 
     if stage.base is not None:
         base = done[stage.base]
         weights = [sum(f["bytes"] for f in r["files"]) for r in base.receipts]
-        return {"kind": plan.stage(stage.base).sink, "stage": base.folder.path.name}, None, weights
+        return {"kind": plan.stage(stage.base).sink or "dataset", "stage": base.folder.path.name}, None, weights
     assert node.reader is not None
     reader = node.reader
     folder = plan.recipe.folder

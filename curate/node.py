@@ -50,6 +50,7 @@ class Node(BaseModel):
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
     is_model: ClassVar[bool] = False
+    adds: ClassVar[tuple[str, ...] | None] = None  # to the columns of its first input, where `part-*.parquet` are documents for `from:`
     packages: ClassVar[tuple[str, ...]] = ()  # that `run` imports and a base install lacks; looked for before a recipe starts
     extra: ClassVar[str] = ""  # of curate's, that brings them
 

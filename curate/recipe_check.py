@@ -67,7 +67,7 @@ class _Graph:
             known = list(self.drafts)
             near = nearest(name, known) or f" There are: {', '.join(known)}."
             self.problems.add(mark, f"{draft.name!r} reads {name!r}, which is no node of this recipe.{near}")
-        elif draft.upstream == name and (target.is_model or isinstance(target.node, SpecialNode)):
+        elif draft.upstream == name and (target.is_model or (isinstance(target.node, SpecialNode) and target.node.node.adds is None)):
             what = "model" if target.is_model else target.node.kind if isinstance(target.node, SpecialNode) else "node"
             self.problems.add(mark, f"'from' needs a dataset of documents; {name!r} is a {what}.")
         else:
@@ -121,6 +121,10 @@ class _Graph:
         if draft.upstream is not None:
             found = known.get(draft.upstream)
             return None if found is None else dict(found)
+        if isinstance(draft.node, SpecialNode) and draft.node.node.adds is not None:
+            first = draft.node.node.documents()[0]
+            found = self._columns(first, known) if first in self.drafts else None
+            return None if found is None else found | dict.fromkeys(draft.node.node.adds, draft.node.kind)
         if draft.reader is None:
             return None
         return dict.fromkeys([*DOCUMENT.names, ROW, *draft.reader.extra_columns()], "the reader")

@@ -8,6 +8,8 @@ pretraining text are datasets of the recipe with the same columns: plain text is
 
 At every point of a stage each source has had its share: to within one row for two sources, a few for many. A source's rows come
 in a seeded order, each once before any comes twice; the order goes on from one stage to the next. A column `blend_stage` is added.
+
+Its rows are documents: `from: instruct` goes on with steps (render, tokenize and then `mix`) or a written form, and models train on it.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ class BlendNode(Node):
 
     kind: ClassVar[str] = "blend"
     summary: ClassVar[str] = "rows of several datasets in one order, by shares and stages"
+    adds: ClassVar[tuple[str, ...]] = ("blend_stage",)
 
     stages: list[BlendStage] = Field(min_length=1, max_length=1000, description="one after the other")
     max_epochs: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
@@ -62,6 +65,11 @@ class BlendNode(Node):
     def inputs(self) -> tuple[str, ...]:
         """Names of the datasets that it reads."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.weights))
+
+    def for_sample(self) -> BlendNode:
+        """Few rows of each stage, as often as it takes: a sample has fewer than the shares need."""
+        stages = [stage.model_copy(update={"rows": min(stage.rows, 1000)}) for stage in self.stages]
+        return self.model_copy(update={"stages": stages, "max_epochs": dict.fromkeys(self.inputs(), 1000.0)})
 
     def forecast(self, inputs: Mapping[str, NodeInput], exact: bool) -> list[str]:
         """How often each dataset is read. Raises DataError for what is too short, where the counts are exact."""
@@ -95,7 +103,11 @@ class BlendNode(Node):
             if count > allowed * rows[name]:
                 raise DataError(
                     f"blend: {name} has {rows[name]:,} rows and is needed {count:,} times, {allowed:g} epochs are allowed. "
-                    f"Set max_epochs: {{{name}: {-(-count // max(1, rows[name]))}}}, lower its weight, or plan fewer rows."
+                    + (
+                        f"Set max_epochs: {{{name}: {-(-count // rows[name])}}}, lower its weight, or plan fewer rows."
+                        if rows[name]
+                        else "Give it rows, or take it out."
+                    )
                 )
 
     def run(self, inputs: Mapping[str, NodeInput], out: Path, ctx: Context, progress: Progress) -> NodeResult:

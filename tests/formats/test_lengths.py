@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import curate
 from curate.context import WorkContext
-from curate.errors import DataError
+from curate.errors import DataError, RecipeError
 from curate.node import NodeInput
 from formats.blending import BlendNode
 from formats.candidate_lengths import Fitted, Limits, fit, split
@@ -22,7 +24,7 @@ from formats.packing import cu_seqlens, joined, pack
 from formats.records import Candidate, Message, Record
 from formats.rendered import Rows
 from formats.templates.rendering import Refused, Renderer, Row, Settings
-from tests.formats.templates.pairs import PLAIN, own
+from tests.formats.templates.pairs import IM, PLAIN, byte_bpe, own
 
 
 def talk(exchanges: int, system: bool = True) -> list[Message]:
@@ -193,3 +195,28 @@ def test_pairs_are_cut_alike_and_keep_their_stop_tokens() -> None:
     equal = Record(pair.messages, [Candidate([Message("assistant", "Same. " + end * 20)]) for end in ("a", "b")])
     refused = fit(renderer, equal, Limits(answer=12, long_answer="cut"))
     assert isinstance(refused, Refused) and refused.reason == "identical"
+
+
+def test_a_blend_in_a_recipe_is_read_like_a_dataset(tmp_path: Path) -> None:
+    """Tasks, dialogue and pretraining text: on to a written form, and to tokens and their mix."""
+    save = lambda name, rows: (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))  # noqa: E731
+    save("tasks.jsonl", [{"instruction": f"task {n}", "input": "", "output": "done"} for n in range(30)])
+    save("talk.jsonl", [{"conversations": [{"from": "human", "value": f"hi {n}"}, {"from": "gpt", "value": "ho"}]} for n in range(30)])
+    save("web.jsonl", [{"text": f"page {n} of the web"} for n in range(30)])
+    byte_bpe(IM).save(str(tmp_path / "tokenizer.json"))
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "datasets:\n  tasks: {read: {jsonl: tasks.jsonl, format: alpaca}}\n  talk: {read: {jsonl: talk.jsonl, format: sharegpt}}\n"
+        "  web: {read: {jsonl: web.jsonl, format: text}}\n"
+        "  train: {blend: {stages: [{rows: 20, weights: {tasks: 2, web: 2, talk: 1}}, {rows: 10, weights: {talk: 1}}]}}\n"
+        "  chat: {from: train, steps: [{filter: blend_stage == 1}], write: {format: messages, into: jsonl}}\n"
+        "  tokens: {from: train, steps: [{tokenize: {tokenizer: tokenizer.json, eos_token: <|endoftext|>}}]}\n"
+        "  windows: {mix: {seq_len: 16, stages: [{tokens: 160, weights: {tokens: 1}}]}}\n"
+    )
+    manifest = curate.run(recipe, out=tmp_path / "out", workers=1).manifest["datasets"]
+    assert (manifest["chat"]["rows_in"], manifest["chat"]["rows_out"], manifest["tokens"]["rows_out"]) == (30, 10, 30)
+    (part,) = (tmp_path / "out" / "chat").glob("part-*")
+    assert all(json.loads(line)["messages"][0]["content"].startswith("hi ") for line in part.read_text().splitlines())
+    recipe.write_text(recipe.read_text().replace("blend_stage ==", "blend_stag =="))
+    with pytest.raises(RecipeError, match="blend_stage"):
+        curate.load_recipe(recipe)
