@@ -17,6 +17,7 @@ from formats.selection.pool import F64, Pool, pool_of
 from formats.selection.statistics import agreement, best_of_n, correlation, divergence_bound, pass_at_k
 
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BARS, LENGTHS = 24, 10
 
 
 def read_pool(places: Sequence[Path]) -> Pool:
@@ -66,12 +67,33 @@ def _one(given: Pool, values: F64, length: F64, passes: float) -> dict[str, Any]
     finite = values[known & np.isfinite(values)]
     quantiles = np.quantile(finite, _SHARES).tolist() if len(finite) else []
     return {
+        "histogram": _histogram(finite), "by_length": _by_length(values, length),
         "null": int((~known).sum()), "mean": float(finite.mean()) if len(finite) else None, "quantiles": dict(zip(map(str, _SHARES), quantiles, strict=False)),
         "prompts": {"none_pass": int(((passed == 0) & (scored > 0)).sum()), "all_pass": int(((passed == scored) & (scored > 0)).sum()), "none_scored": int((scored == 0).sum())},
         "pass_at": {str(k): pass_at_k(scored, passed, k) for k in sizes},
         "best_of": {str(k): {"score": best_of_n(group, values, k), "divergence_at_most": divergence_bound(k)} for k in sizes},
         "with_length": correlation(values, length), "within_prompts_with_length": correlation(_centred(values, group, known), _centred(length, group, known)),
     }  # fmt: skip
+
+
+def _histogram(values: F64) -> dict[str, Any]:
+    """Counts of equal bars from the least value to the greatest; one bar where all are the same."""
+    if not len(values):
+        return {"low": None, "high": None, "counts": []}
+    low, high = float(values.min()), float(values.max())
+    counts = np.histogram(values, BARS, (low, high))[0] if high > low else np.array([len(values)])
+    return {"low": low, "high": high, "counts": counts.tolist()}
+
+
+def _by_length(values: F64, length: F64) -> list[list[float]]:
+    """[mean length, mean score, candidates] of tenths of the scored candidates, the shortest first; equal lengths stay together."""
+    known = np.isfinite(values)
+    v, n = values[known], length[known]
+    if not len(v):
+        return []
+    edges = np.unique(np.quantile(n, np.linspace(0, 1, LENGTHS + 1)))
+    part = np.clip(np.searchsorted(edges, n, side="right") - 1, 0, max(0, len(edges) - 2))
+    return [[float(n[part == p].mean()), float(v[part == p].mean()), int((part == p).sum())] for p in np.unique(part)]
 
 
 def _centred(values: F64, group: Any, known: Any) -> F64:

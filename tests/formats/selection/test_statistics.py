@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from xml.dom.minidom import parseString
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,7 @@ from formats.records import Candidate, Message, Record
 from formats.selection.best import SelectBest
 from formats.selection.control import ControlNode
 from formats.selection.gather import GatherNode
+from formats.selection.page import html_page
 from formats.selection.pool import pool_of
 from formats.selection.report import lines, report
 from formats.selection.statistics import agreement, best_of_n, correlation, divergence_bound, paired_gain, pass_at_k
@@ -127,3 +130,11 @@ def test_the_report_says_what_is_there() -> None:
     assert one["prompts"] == {"none_pass": 1, "all_pass": 1, "none_scored": 2}
     assert one["pass_at"]["1"] == pytest.approx(7 / 16) and one["best_of"]["4"]["score"] == pytest.approx(0.75)
     assert json.loads(json.dumps(found)) == found and any("pass@k" in line for line in lines(found))
+    one = found["scores"]["r"]
+    assert one["histogram"] == {"low": 0.0, "high": 1.0, "counts": [9, *[0] * 22, 7]} and sum(n for _, _, n in one["by_length"]) == 16
+    page = html_page("<b>", {**found, "agreement": {"r and <s>": 0.25}})
+    drawn = re.findall(r"<svg.*?</svg>", page, re.S)
+    assert [parseString(svg).documentElement.getAttribute("aria-label") for svg in drawn] == [
+        "distribution of the score", "pass at k", "best of n", "score by length", "agreement of scores"
+    ]  # fmt: skip
+    assert "<b>" not in page and "<s>" not in page and "<script" not in page
