@@ -18,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 FILE = "mix.json"
-FORMAT = 2
+FORMAT = 3
 I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 BLOCK = 1 << 18  # places that are laid out at once
 SPAN = 64  # places that the interleaving looks back on
 UNIT = 1 << 40
+ATTEMPTS = 16_384  # to choose places anew in a block, times the sources (8 or more): about a second where all are in vain
 
 
 class Places(NamedTuple):
@@ -84,15 +85,20 @@ class Plan:
 
     def lay_out(self, start: int, stop: int, block: Block) -> tuple[U16, I64]:
         """(source u16[n], how-manieth window of it i64[n]) of places start..stop-1. block: what is before `start`"""
+        from curate.kernels.foresight import AHEAD
         from curate.kernels.interleave import order
 
-        tail = len(block.tail)
+        tail, count = len(block.tail), len(block.used)
         source, ordinal = np.empty(tail + stop - start, np.uint16), np.empty(stop - start, np.int64)
         source[:tail] = block.tail
         came = np.bincount(block.tail, minlength=len(block.used)).astype(np.uint64)
         owed = (self.before(start) - block.used.astype(np.uint64) * np.uint64(UNIT)).view(np.int64)
         recent = (self.before(start) - self.before(start - tail) - came * np.uint64(UNIT)).view(np.int64)
-        order(self.ends, self.shares, start, tail, owed, recent, self.limits - block.used, block.used.copy(), source, ordinal)
+        places = np.minimum(np.arange(start - tail, stop + AHEAD), len(self) - 1)
+        segment = np.searchsorted(self.ends, places, "right")
+        scratch = np.empty(AHEAD + SPAN, np.uint16), np.empty((2 * SPAN + 3, count), np.int64), np.full(1, ATTEMPTS // max(8, count))
+        left, used = self.limits - block.used, block.used.copy()
+        order(segment, self.shares, start, tail, len(self), owed, recent, left, used, source, ordinal, *scratch)
         return source[tail:], ordinal
 
     def blocks(self) -> Iterator[tuple[int, Block, U16]]:

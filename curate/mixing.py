@@ -89,7 +89,7 @@ class MixNode(Node):
     """Tokens of several datasets in one training order, with planned shares at every point."""
 
     kind: ClassVar[str] = "mix"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "an order over the windows of token datasets, by shares and stages"
 
     seq_len: int = Field(ge=2, le=1 << 22, description="tokens in a window")

@@ -161,10 +161,10 @@ def start_up(run: Path, shards: int) -> dict[str, Any]:
 
 
 def distances(count: int) -> dict[str, Any]:
-    """How far random mixes are from plan: constant shares, and 500 windows, a ramp of 100 to 2,000, 500 windows."""
+    """How far random mixes are from plan: constant shares; 500 windows, a ramp of 100 to 2,000, 500 windows; 500, a jump, 500."""
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {}
-    for kind in ("constant", "ramp"):
+    for kind in ("constant", "ramp", "jump"):
         worst = []
         for _ in range(count):
             k = int(rng.integers(2, 9))
@@ -173,6 +173,8 @@ def distances(count: int) -> dict[str, Any]:
             before, after = (normalised({n: Fraction(float(s) + 1e-6) for n, s in zip(names, end, strict=True)}, names) for end in ends)
             density = [Fraction(1)] * k
             stages = [stage_segments(3000, None, before, density, None)]
+            if kind == "jump":
+                stages = [stage_segments(500, None, shares, density, None) for shares in (before, after)]
             if kind == "ramp":
                 length = int(rng.integers(100, 2000))
                 stages = [stage_segments(500, None, before, density, None), stage_segments(length, before, after, density, "linear"),

@@ -99,7 +99,7 @@ def test_order_of_places(run: tuple[Path, dict[str, NodeInput]]) -> None:
     mix, _ = mixed(run, node())
     stored = json.loads((run[0] / "mix" / "mix.json").read_bytes())
     segments = [(windows, shares) for stage in stored["stages"] for windows, shares in stage["segments"]]
-    expected = naive.interleave(segments, [source["limit"] for source in stored["sources"]])
+    expected = naive.interleave(segments, [source["limit"] for source in stored["sources"]], 2048)
     assert [mix.place(k).source for k in range(len(mix))] == [stored["sources"][i]["name"] for i in expected]
     assert [mix.place(k).stage for k in range(len(mix))] == [0] * 150 + [1] * 100
     assert Counter(expected[:150]) == {0: 105, 1: 30, 2: 15}
