@@ -75,7 +75,8 @@ class _Group(PostTraining):
                 f"{len(self.rewards)} rows of prompts make a batch of {plan.batch} answers, no multiple of answers ({self.answers})."
             )
         blocks = -(-plan.steps // self.iterations)
-        return GroupedOrder(rows, blocks, plan.batch // self.answers, self.answers, plan.times * self.iterations, setup.job.seed)
+        seed = setup.job.seed if self.shuffle else None
+        return GroupedOrder(rows, blocks, plan.batch // self.answers, self.answers, plan.times * self.iterations, seed)
 
     def forecast(self, inputs: Mapping[str, NodeInput], exact: bool) -> list[str]:
         """Steps, and whether the rewards are there."""

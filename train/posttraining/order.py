@@ -15,8 +15,10 @@ import numpy.typing as npt
 _BLOCK = 1 << 15
 
 
-def places_to_rows(places: npt.NDArray[np.int64], rows: int, seed: int) -> npt.NDArray[np.int64]:
-    """i64[n]: the row at each place (>= 0, in any order)."""
+def places_to_rows(places: npt.NDArray[np.int64], rows: int, seed: int | None) -> npt.NDArray[np.int64]:
+    """i64[n]: the row at each place (>= 0, in any order). seed None: rows as they lie in every pass."""
+    if seed is None:
+        return np.asarray(places, np.int64) % rows
     from curate.kernels.permutation import permuted, round_keys
 
     passes, positions = np.divmod(np.asarray(places, np.int64), rows)
@@ -30,7 +32,7 @@ def places_to_rows(places: npt.NDArray[np.int64], rows: int, seed: int) -> npt.N
 class Order:
     """A sampler over all places of a run. torch's DataLoader wants its length and its iterator, nothing else."""
 
-    def __init__(self, rows: int, places: int, seed: int) -> None:
+    def __init__(self, rows: int, places: int, seed: int | None) -> None:
         self.rows, self.places, self.seed = rows, places, seed
 
     def __len__(self) -> int:
@@ -38,7 +40,8 @@ class Order:
 
     def __iter__(self) -> Iterator[int]:
         for start in range(0, self.places, _BLOCK):
-            yield from places_to_rows(np.arange(start, min(start + _BLOCK, self.places)), self.rows, self.seed).tolist()
+            places = np.arange(start, min(start + _BLOCK, self.places))
+            yield from places_to_rows(places, self.rows, self.seed).tolist()
 
 
 class GroupedOrder:
@@ -49,7 +52,7 @@ class GroupedOrder:
     how often it was asked; ours on the block's number alone).
     """
 
-    def __init__(self, rows: int, blocks: int, prompts: int, answers: int, repeats: int, seed: int) -> None:
+    def __init__(self, rows: int, blocks: int, prompts: int, answers: int, repeats: int, seed: int | None) -> None:
         self.rows, self.blocks, self.prompts, self.answers, self.repeats, self.seed = rows, blocks, prompts, answers, repeats, seed
 
     def __len__(self) -> int:

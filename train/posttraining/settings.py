@@ -93,6 +93,7 @@ class PostTraining(ModelNode):
 
     epochs: float = Field(default=1.0, gt=0, le=1000, description="passes over the rows; the last step is filled up from the next pass")
     steps: int | None = Field(default=None, ge=1, le=10**9, description="optimizer steps, in place of epochs")
+    shuffle: bool = Field(default=True, description="false: rows in the order of the data, as the stages of a blend want it")
     batch_size: int = Field(default=32, ge=1, le=1 << 20, description="rows (packed: sequences) of a step, over all processes")
     micro_batch_size: int | None = Field(
         default=None,
@@ -189,7 +190,7 @@ class PostTraining(ModelNode):
         """The sampler of the run: every row once a pass."""
         from train.posttraining.order import Order
 
-        return Order(rows, plan.steps * plan.batch, setup.job.seed)
+        return Order(rows, plan.steps * plan.batch, setup.job.seed if self.shuffle else None)
 
     def trainer(self, parts: Parts) -> Any:
         """The trainer of the kind, made of the parts. Imports torch."""

@@ -22,6 +22,7 @@ def test_every_row_once_a_pass_and_any_place_by_itself(rows: int, passes: int, s
 def test_passes_and_seeds_differ() -> None:
     order = list(Order(100, 200, 1))
     assert order[:100] != order[100:] and order != list(Order(100, 200, 2))
+    assert list(Order(3, 7, None)) == [0, 1, 2, 0, 1, 2, 0]  # without a seed as they lie
 
 
 @settings(deadline=None)
