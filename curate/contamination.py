@@ -13,6 +13,7 @@ from typing import Any
 
 from curate.done import Done
 from curate.step import Step
+from curate.steps.benchmark_items import row_of
 
 NAME = "contamination.jsonl"
 PER_ITEM = 5  # documents that stay for one item
@@ -41,10 +42,10 @@ def merged_evidence(stages: Sequence[Done]) -> bytes:
 
 def note_contamination(entry: dict[str, Any], steps: Sequence[Step], stages: Sequence[Done]) -> None:
     """Put into the findings what each step with facts was checked against and what it found: items and documents by benchmark."""
-    hit: dict[str, set[str]] = {}
+    hit: dict[str, set[tuple[str, str]]] = {}
     for line in _evidence(stages):
         row = json.loads(line)
-        hit.setdefault(row["step"], set()).add(row["item"])
+        hit.setdefault(row["step"], set()).add(row_of(row["item"]))
     seen: Counter[str] = Counter()
     lines = list(entry["funnel"])
     for step in steps:
@@ -55,7 +56,7 @@ def note_contamination(entry: dict[str, Any], steps: Sequence[Step], stages: Seq
         again = seen[step.name]
         mine = [line for line in lines if line["step"] == step.name]
         counts: Mapping[str, Mapping[str, int]] = mine[again - 1].get("counts", {}) if len(mine) >= again else {}
-        items = Counter(item.rpartition(":")[0] for item in hit.get(step.name, ()))
+        items = Counter(file for file, _ in hit.get(step.name, ()))
         for name, about in facts.get("checked_against", {}).items():
             about["items_hit"] = items[name]
             about["rate"] = round(items[name] / about["items"], 6) if about["items"] else 0.0

@@ -36,7 +36,7 @@ def build(
     least: an item of fewer words matches only as a short question with answers; one of `least` to `ngram` - 1 as a whole
     near: share of an item's words that coverage needs; None: no match by coverage
     bound: share that matches need; near_least: i32[t], words that coverage needs at least
-    answers: (item, text of an answer), by item; of items below `least` words only
+    answers: (item, text of an answer), by item; of items below `least` words only; an empty one stands behind every question
     """
     lengths = np.diff(words.doc)
     seed = min(SEED, ngram, least)
@@ -56,9 +56,7 @@ def build(
     if near is not None:
         need = np.array([ceil(round(max(near, bound) * n, 6)) for n in lengths.tolist()], np.int32)
         can_near = np.where(lengths >= least, np.maximum(need, NEAR_WORDS if near_least is None else near_least), 0).astype(np.int32)
-    own_answers = [(i, a) for i, a in answers if seed <= lengths[i] < min(least, ngram)]
-    answer_words = word_hashes(pa.array([a for _, a in own_answers], pa.large_string()))
-    answer_of = np.searchsorted(np.array([i for i, _ in own_answers], np.int64), np.arange(len(lengths) + 1)).astype(np.int64)
+    answer_of, answer_words = _answers([(i, a) for i, a in answers if seed <= lengths[i] < min(least, ngram)], len(lengths))
     grams[np.flatnonzero(np.diff(answer_of))] = 1
     item_at = np.append(owner[::BLOCK], max(len(lengths) - 1, 0)).astype(np.int32)
     return Index(
@@ -66,6 +64,14 @@ def build(
         words.doc, item_at, grams, can_near, np.array([bound]), answer_of, answer_words.doc, answer_words.hash.astype(np.uint32),
         word_hashes(pa.array([LABELS], pa.large_string())).hash.astype(np.uint32),
     )  # fmt: skip
+
+
+def _answers(answers: Sequence[tuple[int, str]], t: int) -> tuple[I64, WordHashes]:
+    """(where the answers of each item begin, their words); without answers that have text but no word."""
+    hashed = word_hashes(pa.array([a for _, a in answers], pa.large_string()))
+    kept = [answer for answer, width in zip(answers, np.diff(hashed.doc).tolist(), strict=True) if width or not answer[1]]
+    first = np.searchsorted(np.array([i for i, _ in kept], np.int64), np.arange(t + 1)).astype(np.int64)
+    return first, word_hashes(pa.array([a for _, a in kept], pa.large_string()))
 
 
 def _numbers() -> U64:

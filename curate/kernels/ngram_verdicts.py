@@ -50,7 +50,7 @@ def _in_order(runs: I64, last: int, order: I64) -> Any:
 def _answered(
     words: U64, low: int, high: int, runs: I64, r: int, answer_of: I64, answer_first: I64, i: int, answers: U32, labels: U32
 ) -> Any:
-    """Whether the question that run r holds stands there with one of its answers or, if it is telling, with a label."""
+    """Whether the question that run r holds stands there with one of its answers (an empty one: always) or, if it is telling, with a label."""
     start, after = runs[r], runs[r] + runs[r + 2]
     for x in range(labels.size):
         if runs[r + 4] != 0 and start > low and np.uint32(words[start - 1]) == labels[x]:
@@ -63,7 +63,7 @@ def _answered(
             equal: Any = 0
             while equal < width and np.uint32(words[b + equal]) == answers[answer_first[a] + equal]:
                 equal += 1
-            if equal == width and width > 0:
+            if equal == width:
                 return True
     return False
 

@@ -20,9 +20,9 @@ import pyarrow as pa
 from curate.errors import DataError
 from curate.kernels.cache import cache_folder
 from curate.kernels.ngram_arrays import Index
-from curate.steps.benchmark_items import Item, benchmark_bytes, read_questions, short_names
+from curate.steps.benchmark_items import Item, benchmark_bytes, read_questions, row_of, short_names, words_of
 
-FORMAT = 3
+FORMAT = 4
 CJK_SHARE = 0.5  # of an item's words that are single characters: then it is measured in characters
 
 
@@ -36,14 +36,17 @@ class Benchmarks:
 
     def benchmark(self, item: int) -> str:
         """Name of the file that an item is from."""
-        return self.names[item].rpartition(":")[0]
+        return row_of(self.names[item])[0]
 
     def usable(self) -> dict[str, tuple[int, int]]:
-        """By benchmark: items, and those that are long enough to be found."""
+        """By benchmark: items, and those that are long enough to be found, in one of their texts."""
+        rows: dict[tuple[str, str], bool] = {}
+        for name, grams in zip(self.names, self.index.grams.tolist(), strict=True):
+            rows[row_of(name)] = rows.get(row_of(name), False) or grams > 0
         found: dict[str, tuple[int, int]] = {}
-        for item, grams in enumerate(self.index.grams.tolist()):
-            items, long = found.get(self.benchmark(item), (0, 0))
-            found[self.benchmark(item)] = (items + 1, long + (grams > 0))
+        for (benchmark, _), usable in rows.items():
+            items, long = found.get(benchmark, (0, 0))
+            found[benchmark] = (items + 1, long + usable)
         return found
 
 
@@ -86,7 +89,7 @@ def _build(items: list[tuple[Item, tuple[str, ...]]], rules: Rules) -> Benchmark
     from curate.kernels.shingles import word_hashes
 
     # A question too short for a seed is read together with its first answer.
-    texts = [f"{i.text}\n{a[0]}" if a and len(i.text.split()) < SEED and i.text.isascii() else i.text for i, a in items]
+    texts = [f"{i.text}\n{a[0]}" if a and words_of(i.text) < SEED and i.text.isascii() else i.text for i, a in items]
     words = word_hashes(pa.array(texts, pa.large_string()))
     characters = np.array([sum("\u3040" <= c <= "\u9fff" for c in text) for text in texts], np.int64)
     chinese = characters > CJK_SHARE * np.diff(words.doc)

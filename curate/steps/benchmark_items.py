@@ -30,20 +30,40 @@ PROMPT_FIELDS = frozenset({"question", "query", "prompt", "problem", "problem_st
 CONTEXT_FIELDS = frozenset({"text", "content", "context", "ctx", "sentence", "story", "passage", "premise", "hypothesis"})
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".txt", ".parquet")
 
-
 ALONE_WORDS = 20  # white-space words of a solution in code that is an item by itself
+SHORT_QUESTION = (3, 4)  # words of a question with answers that is found between labels only
+LABELS = (
+    ("Q", "A"),
+    ("Question", "Answer"),
+    ("User", "Assistant"),
+    ("Human", "Assistant"),
+    ("Instruction", "Response"),
+    ("Prompt", "Response"),
+)
+NO_ANSWER_NEEDED = ""  # among the answers of an item: its text says enough
+_DOCSTRING = re.compile(r'"""(.*?)"""|\'\'\'(.*?)\'\'\'', re.DOTALL)
+_SNAKE = re.compile(r"(?<=[a-z0-9])_+([a-z0-9])")
 
 
 class Item(NamedTuple):
-    """One benchmark item: "file:row", rows counted from 1 (lines where the file has lines), and its text."""
+    """One benchmark item: "file:row", rows counted from 1 (lines where the file has lines), and its text.
+
+    Another text by which the same row is known has a word behind: "file:row canonical_solution".
+    """
 
     name: str
     text: str
 
 
+def row_of(item: str) -> tuple[str, str]:
+    """(file, row) of an item's name."""
+    file, _, row = item.rpartition(":")
+    return file, row.partition(" ")[0]
+
+
 @lru_cache(maxsize=1)
 def mappings() -> dict[str, dict[str, Any]]:
-    """Named mappings of benchmarks: question, answers, choices, alone, names."""
+    """Named mappings of benchmarks: question, answers, choices, alone, translated, names."""
     import yaml
 
     content = (Path(__file__).parent.parent / "benchmarks" / "mappings.yaml").read_text(encoding="utf-8")
@@ -123,23 +143,59 @@ def read_questions(
                 yield Item(f"{name}:{number}", item_text(row, fields)), ()
                 continue
             yield Item(f"{name}:{number}", mapped[0]), mapped[1]
-            for field in chosen["alone"] if chosen and "alone" in chosen else ():
-                code = _text(row.get(field))
-                if len(code.split()) >= ALONE_WORDS:
-                    yield Item(f"{name}:{number} {field}", code), ()
+            yield from _variants(f"{name}:{number}", *mapped, row, chosen or {})
         if fields and seen and not found:
             raise DataError(f"Benchmark file {file!r} has none of the fields {list(fields)}. It has: {', '.join(sorted(seen))}.")
 
 
+def _variants(
+    name: str, question: str, answers: tuple[str, ...], row: Mapping[str, Any], chosen: Mapping[str, Any]
+) -> Iterator[tuple[Item, tuple[str, ...]]]:
+    """Other texts by which an item is known: a solution alone, code as other languages spell it, a short question between labels."""
+    for field in chosen.get("alone", ()):
+        code = _text(row.get(field))
+        if len(code.split()) >= ALONE_WORDS:
+            yield Item(f"{name} {field}", code), ()
+    if chosen.get("translated"):
+        for number, text in enumerate(translated(question), 1):
+            yield Item(f"{name} variant {number}", text), ()
+    if answers and SHORT_QUESTION[0] <= words_of(question) <= SHORT_QUESTION[1]:
+        for before, behind in LABELS:
+            yield Item(f"{name} {before} {behind}", f"{before}: {question}\n{behind}:"), (NO_ANSWER_NEEDED,)
+
+
+def words_of(text: str) -> int:
+    """How many words the index makes of a text, but for Chinese and Japanese, whose characters it takes one by one."""
+    return len(re.findall(r"\w+", text))
+
+
+def translated(prompt: str) -> list[str]:
+    """What translations of a prompt in Python keep (HumanEval-X, MultiPL-E): names in camelCase; each docstring, and its prose, in both spellings."""
+    docstrings = ["".join(found) for found in _DOCSTRING.findall(prompt)]
+    texts = [prompt, *(text for doc in docstrings for text in (doc, doc.partition(">>>")[0]))]
+    both = [spelt for text in texts for spelt in (text, _SNAKE.sub(lambda m: m[1].upper(), text))]
+    return [text for text in dict.fromkeys(both) if text != prompt and text.strip()]
+
+
 def _mapped(row: Mapping[str, Any], mapping: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     """(question, answers) by a mapping; None where the row has none of its question fields."""
-    question = "\n".join(text for field in mapping["question"] if (text := _text(row.get(field))))
+    question = "\n".join(text for field in mapping["question"] if (text := _text(_inner(row, field))))
     if not question:
         return None
     given = [row.get(field) for field in mapping.get("choices", ())]
     choices = [c for value in given for c in _choices(value)]
     answers = [a for field in mapping["answers"] for a in _answers(row.get(field), choices)]
     return question, tuple(dict.fromkeys(a for a in answers if a.strip()))
+
+
+def _inner(row: Mapping[str, Any], field: str) -> Any:
+    """Value of a field; `a.b`: of b in a, which is an object or a list of objects, of which the first one counts."""
+    outer, dot, inner = field.partition(".")
+    value = row.get(outer)
+    if not dot:
+        return value
+    first = value[0] if isinstance(value, list) and value else value
+    return first.get(inner) if isinstance(first, Mapping) else None
 
 
 def _choices(value: Any) -> list[str]:

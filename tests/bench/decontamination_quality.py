@@ -46,6 +46,7 @@ NATURAL = (
     ("human_eval JS", "benchmarks/llm_foundry/processed_human_eval_js.jsonl.gz", ("prompt",), "benchmarks/humaneval.jsonl.gz"),
     ("lsat-rc", "benchmarks/agieval/lsat-rc.jsonl.gz", ("passage", "question"), "benchmarks/llm_foundry/agi_eval_lsat_rc.jsonl.gz"),
     ("alpaca_eval", "posttrain/alpaca_eval_preferences.jsonl.gz", ("instruction",), "posttrain/self_instruct_user_oriented.jsonl.gz"),
+    ("math in mmlu", "benchmarks/mmlu_test.jsonl.gz", ("question",), "benchmarks/llm_foundry/math.jsonl.gz"),
     ("gsm8k train", "benchmarks/gsm8k_train.jsonl.gz", ("question", "answer"), "benchmarks/gsm8k_test.jsonl.gz"),
 )
 
@@ -94,7 +95,8 @@ def planted(step: Decontaminate, found: Benchmarks, carriers: list[str], per_ben
     make = random.Random(3)
     groups: dict[str, list[int]] = {}
     for item in np.flatnonzero((found.index.grams > 0) & (np.diff(found.index.answer_of) == 0)).tolist():
-        groups.setdefault(found.benchmark(item), []).append(item)
+        if " variant " not in found.names[item]:
+            groups.setdefault(found.benchmark(item), []).append(item)
     chosen = {name: make.sample(items, min(per_benchmark, len(items))) for name, items in groups.items()}
     result: dict[str, Any] = {}
     for way, change in WAYS.items():
@@ -149,12 +151,18 @@ def natural(data: Path) -> dict[str, Any]:
         if name.startswith("truthfulqa"):
             asked = {_key(r["Question"]) for r in rows(data / against)}
             texts = [t for t in texts if _key(t.split("\n")[0].removeprefix("Q: ")) in asked]
-        step = Decontaminate(against=(str(data / against),), fields="instruction" if name == "alpaca_eval" else None)
+        if name.startswith("alpaca_eval"):
+            given = tuple({_key(r["instruction"]) for r in rows(data / against)} - {""})
+            texts = [t for t in texts if _key(t).startswith(given)]
+        if name.startswith("math"):
+            problems = {_key(r["context"]) for r in rows(data / against)}
+            texts = [t for t in texts if _key(t) in problems]
+        step = Decontaminate(against=(str(data / against),))
         outcome = step.bind(WorkContext())(pa.record_batch({"text": pa.array(texts, pa.large_string())}))
         keep = outcome.verdict.keep.to_pylist()  # type: ignore[union-attr]
         result[name] = {"rows": len(texts), "found": len(texts) - sum(keep)}
         print(f"{name:28} {len(texts) - sum(keep)} of {len(texts)} rows against {against}")
-        shown = [t for t, k in zip(texts, keep, strict=True) if k][:6] if name not in ("gsm8k train", "alpaca_eval") else []
+        shown = [t for t, k in zip(texts, keep, strict=True) if k][:6] if name != "gsm8k train" else []
         for text in shown:
             print(f"    missed {text[:160]!r}")
         for row in outcome.evidence if name == "gsm8k train" else []:

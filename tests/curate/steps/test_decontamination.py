@@ -18,7 +18,7 @@ from curate.errors import DataError, StepError
 from curate.kernels.shingles import word_hashes
 from curate.step import Outcome
 from curate.steps import benchmark_index
-from curate.steps.benchmark_items import read_items, read_questions
+from curate.steps.benchmark_items import read_items, read_questions, translated
 from curate.steps.contamination_evidence import places
 from curate.steps.decontamination import Decontaminate
 from tests.conftest import read_rows
@@ -294,12 +294,61 @@ def test_short_questions_need_an_answer_or_a_label(tmp_path: Path) -> None:
     assert verdict.keep.to_pylist() == [False, False, True, True]
 
 
+def test_questions_of_three_or_four_words_need_labels_on_both_sides(tmp_path: Path) -> None:
+    path = tmp_path / "truthfulqa.jsonl"
+    path.write_text(json.dumps({"Question": "Can hens swim?", "Best Answer": "No; ...", "Correct Answers": "..."}))
+    step = Decontaminate(against=str(path))
+    texts = ["Q: Can hens swim?\nA: Like ducks.", "user: Can hens swim? assistant: yes", "Q: Can hens swim? Yes.", "Can hens swim? A: yes"]
+    verdict = judge(step, *texts).verdict
+    assert verdict is not None
+    assert verdict.keep.to_pylist() == [False, False, True, True]
+
+
+def test_an_answer_without_words_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "truthfulqa.jsonl"
+    path.write_text(json.dumps({"Question": "Who dug the old canal?", "Best Answer": "???"}))
+    with pytest.raises(DataError, match="1 items, none of at least 8 words"):
+        judge(Decontaminate(against=str(path)), "Who dug the old canal? Nobody asked him that.")
+
+
+HENS = '''
+def count_hens(all_hens: List[str]) -> int:
+    """ Tell how many hens of the yard are brown and how many speckled
+    >>> count_hens(["a", "b"])
+    2
+    """
+'''
+
+
+def test_code_is_found_in_other_languages(tmp_path: Path) -> None:
+    path = tmp_path / "humaneval.jsonl"
+    path.write_text(json.dumps({"task_id": "HumanEval/0", "prompt": HENS, "canonical_solution": "    return 2"}))
+    step = Decontaminate(against=str(path))
+    texts = [
+        "// Tell how many hens of the yard are brown and how many speckled\nfn hens(x: &[String]) -> usize {",
+        "/* Count hens\n >>> countHens([a, b])\n 2 */\nconst countHens = (allHens) => {",
+        "Tell how many geese there are.",
+    ]
+    verdict = judge(step, *texts).verdict
+    assert verdict is not None
+    assert verdict.keep.to_pylist() == [False, True, True]
+
+
+def test_variants_of_a_prompt() -> None:
+    doc = ' Tell how many hens of the yard are brown and how many speckled\n    >>> %s(["a", "b"])\n    2\n    '
+    camel = HENS.replace("count_hens", "countHens").replace("all_hens", "allHens")
+    prose = doc.partition(">>>")[0]
+    assert translated(HENS) == [camel, doc % "count_hens", doc % "countHens", prose]
+
+
 @pytest.mark.parametrize(
     ("file", "row", "expected"),
     [
         ("mmlu_test.jsonl", {"question": "q", "choices": ["a", "b"], "answer": 1}, ("q", ("b",))),
         ("cmmlu.jsonl", {"Question": "q", "A": "a", "B": "b", "C": "c", "D": "d", "Answer": "C"}, ("q", ("c",))),
         ("arc_easy.jsonl", {"question": "q", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"}, ("q", ("a",))),
+        ("self_instruct_x.jsonl", {"instruction": "q", "instances": [{"input": "i", "output": "o"}, {"input": "j"}]}, ("q\ni", ())),
+        ("self_instruct_x.jsonl", {"instruction": "q", "instances": []}, ("q", ())),
         ("gsm8k_test.jsonl", {"question": "q", "answer": "long reasoning"}, ("q", ())),
         ("mine.jsonl", {"question": "q", "answer": "a"}, ("q", ())),
     ],
