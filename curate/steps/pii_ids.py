@@ -103,8 +103,8 @@ _GROUPED: dict[str, tuple[bytes, tuple[Form, ...]]] = {
     "nir": (rb"[12] [0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3} [0-9]{3} [0-9]{2}", (Form("FR", check.french_nir),)),
     "belgian": (rb"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", (Form("BE", check.belgian),)),
     "swiss": (rb"756\.[0-9]{4}\.[0-9]{4}\.[0-9]{2}", (Form("CH", check.swiss),)),
-    # Individual taxpayer numbers: no check digit, but a range of its own (Internal Revenue Service).
-    "itin": (rb"9[0-9]{2}-(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9])-[0-9]{4}", (Form("US", check.always),)),
+    # Individual taxpayer numbers: no check digit, but a range of its own (Internal Revenue Service); 987-65-4320 to 4329 are for advertisements.
+    "itin": (rb"(?!987-65-432)9[0-9]{2}-(?:5[0-9]|6[0-5]|7[0-9]|8[0-8]|9[0-24-9])-[0-9]{4}", (Form("US", check.always),)),
     "threes": (rb"[0-9]{3}(?P<s3>[ -])[0-9]{3}(?P=s3)[0-9]{3}", (_COMPACT[9][0],)),
     "nhs": (rb"[0-9]{3}(?P<s4>[ -])[0-9]{3}(?P=s4)[0-9]{4}", (_COMPACT[10][0],)),
     "fours": (

@@ -98,6 +98,10 @@ SSN_PATTERN = re.compile(
 )  # fmt: skip
 
 
+# Nobody's: printed in wallets and a leaflet (Social Security Administration, "Misused Social Security Numbers"), and what forms show.
+_SSN_SAMPLES = frozenset({b"078051120", b"219099999", b"123456789", *(digit * 9 for digit in (b"1", b"2", b"3", b"4", b"5", b"7", b"8"))})
+
+
 def ssn(text: Document, match: Match) -> Span | None:
-    """Every match: the ranges are in the pattern."""
-    return match.span()
+    """A match whose number may be somebody's: the ranges are in the pattern."""
+    return None if match.group().translate(None, b" -") in _SSN_SAMPLES else match.span()

@@ -111,6 +111,9 @@ def end_of(kind: str, text: str, match: re.Match[str]) -> int:
         return end if issuer(digits) and luhn(digits) else -1
     if kind == "ssn":
         area, group, serial = (g for g in match.groups() if g)
+        number = area + group + serial
+        if number in ("078051120", "219099999", "123456789") or len(set(number)) == 1:
+            return -1
         return end if area not in ("000", "666") and area[0] != "9" and group != "00" and serial != "0000" else -1
     return end if ip_ok(found) else -1
 
