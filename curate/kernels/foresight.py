@@ -19,7 +19,8 @@ from numba import types
 from curate.kernels.compiled import kernel, leaf, ro, ro2, rw, rw2
 
 SPAN = 64
-UNIT = 1 << 40
+BITS = 40
+UNIT = 1 << BITS
 AHEAD = 2 * SPAN  # places before a change from which on it is in view, and that are chosen anew
 TRIES = 512
 FORCED = 8  # places that are taken as they come where nothing helps
@@ -107,11 +108,11 @@ def frame(segment, shares, owed, recent, left, source, x, ahead, bound, need, al
                         late += UNIT
             most = left[i]
             if at >= SPAN - 1:
-                least = max(least, -((limit - late) // UNIT))
-                most = min(most, (late + limit) // UNIT)
+                least = max(least, -((limit - late) >> BITS))
+                most = min(most, (late + limit) >> BITS)
             if bound > 0:
-                least = max(least, -((bound - due) // UNIT))
-                most = min(most, (due + bound) // UNIT)
+                least = max(least, -((bound - due) >> BITS))
+                most = min(most, (due + bound) >> BITS)
             need[u, i], allow[u, i] = least, most
         for u in range(ahead - 2, -1, -1):
             allow[u, i] = min(allow[u, i], allow[u + 1, i])

@@ -30,7 +30,7 @@ from curate.kernels.compiled import kernel, ro, ro2, rw, rw2
 from curate.kernels.foresight import AHEAD, SPAN, book, depart, foresee, plain, put
 
 MAX_SOURCES = 65536
-FORESEEN = 256  # sources
+FORESEEN = 128  # sources
 
 I64 = npt.NDArray[np.int64]
 
