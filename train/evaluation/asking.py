@@ -50,7 +50,7 @@ def ask(folder: str, tasks: Sequence[Task], how: Asking, tell: Telling) -> list[
     if how.harness == "lm-eval":
         return list(ask_lm_eval(model, tokenizer, list(tasks), how.max_length))
     scorer = Scorer(model, tokenizer, how.batch_tokens, how.max_length)
-    writes = any(task.kind in ("answer", "code") for task in tasks)
+    writes = any(task.kind in ("answer", "code", "judged") for task in tasks)
     device = "cuda" if place.startswith("cuda") else "cpu"
     answerer = FolderAnswerer(folder, how.chat, tell.tick, dtype=kind, device=device) if writes else None
     return evaluate(scorer, tasks, answerer, tell)

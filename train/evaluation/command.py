@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,8 +33,10 @@ def eval_(
     MissingDependency.check(("torch", "transformers"), "train", "curate eval")
     from train.evaluation.asking import Asking, ask
     from train.evaluation.evaluate import save
+    from train.evaluation.judging import JUDGED, check_opponents, judge
     from train.evaluation.tasks import load_tasks
     from train.evaluation.terminal import Bar, show
+    from train.progress import Line
 
     if harness not in ("curate", "lm-eval"):
         raise RecipeError(f"--harness is {harness!r}; there are curate and lm-eval.")
@@ -43,15 +44,17 @@ def eval_(
         raise RecipeError("--out takes the results of one model. Without it each model's folder gets its own.")
     loaded = load_tasks(tasks)
     how = Asking(chat, device, dtype, batch_tokens, max_length, harness)
-    results: dict[str, Sequence[TaskResult]] = {}
-    written: dict[str, str] = {}
-    for name in models:
-        folder = _folder(name)
+    if len(set(models)) < len(models):
+        raise RecipeError("a model is named twice.")
+    check_opponents(loaded, len(models))
+    folders = {name: _folder(name) for name in models}
+    results: dict[str, list[TaskResult]] = {}
+    for name, folder in folders.items():
         with Bar(name, quiet=as_json) as bar:
-            found = ask(folder, loaded, how, bar)
-        target = out or (Path(folder) / "evaluation" if Path(folder).is_dir() else Path("evaluation") / name.replace("/", "_"))
-        written[name] = str(save(found, target, {"model": name, "harness": harness}))
-        results[name] = found
+            results[name] = ask(folder, loaded, how, bar)
+    targets = {name: out or _results_folder(name, folder) for name, folder in folders.items()}
+    results = judge(results, loaded, targets[models[-1]] / JUDGED, Line("judge"))
+    written = {name: str(save(found, targets[name], {"model": name, "harness": harness})) for name, found in results.items()}
     if as_json:
         figures = {name: {r.task: {"main": r.main, **r.figures} for r in found} for name, found in results.items()}
         emit({"models": figures, "written": written})
@@ -59,6 +62,10 @@ def eval_(
     show(results)
     for path in written.values():
         typer.echo(f"wrote {path}", err=True)
+
+
+def _results_folder(name: str, folder: str) -> Path:
+    return Path(folder) / "evaluation" if Path(folder).is_dir() else Path("evaluation") / name.replace("/", "_")
 
 
 def _folder(name: str) -> str:

@@ -37,8 +37,8 @@ class TaskResult:
     skipped: int = 0
 
     def values(self) -> list[float]:
-        """The main figure of every item; for texts bits, whose mean is weighted by bytes."""
-        return [float(row["value"]) for row in self.rows]
+        """The main figure of every item; for texts bits, whose mean is weighted by bytes. NaN where an item has none (a judge's unread reply)."""
+        return [math.nan if row["value"] is None else float(row["value"]) for row in self.rows]
 
     def weights(self) -> list[float]:
         """Bytes of texts, 1 for other items."""
@@ -73,6 +73,8 @@ def _one(scorer: Scorer, task: Task, answerer: Answerer | None, tell: Tell | Non
         raise RecipeError(
             f"{task.name}: the model must write answers here, which needs a model folder. Leave the task out during training."
         )
+    elif task.kind == "judged":
+        main, figures, rows = _answered(answerer, task, told)
     else:
         main, figures, rows = _generated(answerer, task, told)
     return TaskResult(task.name, task.kind, task.digest, main, figures, rows, task.skipped)
@@ -144,6 +146,14 @@ def _generated(answerer: Answerer, task: Task, told: Callable[[int], None]) -> t
     if name == "bleu":
         figures.update(bleu([a for r in rows for a in r["answers"]], [i.answers for i in task.items for _ in range(task.settings.samples)]))
     return name, figures, rows
+
+
+def _answered(answerer: Answerer, task: Task, told: Callable[[int], None]) -> tuple[str, dict[str, Any], Rows]:
+    """Answers that train.evaluation.judging compares when all models have been asked."""
+    written = answerer.answers([i.prompt for i in task.items], task)
+    rows: Rows = [{"value": None, "answers": answers, "domain": i.domain} for i, answers in zip(task.items, written, strict=True)]
+    told(len(rows))
+    return "win_rate", {"items": len(rows)}, rows
 
 
 def _metric(task: Task) -> tuple[str, Callable[[Item, str], float]]:

@@ -9,6 +9,7 @@ context_options, continuation, gold              choice       one ending after s
 context, continuation                            continuation the likeliest token each time must give it (LAMBADA)
 context | question, answer [aliases]             answer       generated, compared with references
 prompt, test, entry_point | text, test_list      code         generated, run against unit tests (HumanEval, MBPP)
+prompt | instruction [input] | question          judged       generated, compared by a judge; only where a task names one
 """
 
 from __future__ import annotations
@@ -65,6 +66,17 @@ def item_of(row: Any) -> Item:
         if all(any(name in row for name in names.split("|")) for names in fields):
             return make(row)
     raise NotAnItem(f"no known form of a task; fields are: {', '.join(map(str, row)) or '(none)'}")
+
+
+def judged_item(row: Any, against: str | None) -> Item:
+    """A bare prompt for models whose answers a judge compares. against: field with an answer to compare with. Raises NotAnItem."""
+    if not isinstance(row, Mapping):
+        raise NotAnItem(f"an object is expected, got {type(row).__name__}")
+    prompt = _text(row, "prompt", "instruction", "question")
+    more = row.get("input") if "instruction" in row and "prompt" not in row else None
+    if isinstance(more, str) and more.strip():
+        prompt = f"{prompt}\n\n{more}"
+    return Item("judged", prompt, answers=(_text(row, against),) if against is not None else (), domain=_domain(row), row=row)
 
 
 def _text(row: Mapping[str, Any], *names: str) -> str:

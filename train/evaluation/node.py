@@ -77,19 +77,23 @@ class EvaluateNode(Node):
         """Ask every model. Raises DataError where an input is no model."""
         from train.evaluation.asking import Asking, ask
         from train.evaluation.evaluate import TaskResult, save
+        from train.evaluation.judging import JUDGED, check_opponents, judge
         from train.evaluation.tables import compare
 
         for name in self.models:
             if not (Path(inputs[name].folder) / "config.json").is_file():
                 raise DataError(f"evaluate: {name!r} is no language model: {inputs[name].folder} has no config.json.")
         tasks = load_tasks(self.tasks, self.limit)
+        check_opponents(tasks, len(self.models))
         how = Asking(chat=self.chat, device=self.device, dtype=self.dtype, batch_tokens=self.batch_tokens, max_length=self.max_length)
         tell = _Share(progress, len(self.models) * sum(len(t.items) for t in tasks))
         results: dict[str, list[TaskResult]] = {}
         for name in self.models:
             tell.model = name
             results[name] = ask(inputs[name].folder, tasks, how, tell)
-            save(results[name], out / name, {"model": name, "harness": "curate"})
+        results = judge(results, tasks, ctx.kept(JUDGED), ctx.say)
+        for name, found in results.items():
+            save(found, out / name, {"model": name, "harness": "curate"})
         first = results[self.models[0]]
         compared = {
             name: {c.task: {"figure": c.main, **c.difference._asdict(), "verdict": c.verdict} for c in compare(first, results[name])}

@@ -32,12 +32,18 @@ def compare(first: Sequence[TaskResult], other: Sequence[TaskResult]) -> list[Co
         b = by_name.get(a.task)
         if b is None or b.digest != a.digest or len(a.rows) != len(b.rows):
             continue
-        x, y, weights = a.values(), b.values(), a.weights()
-        difference = ratio_interval([q - p for p, q in zip(x, y, strict=True)], weights)
-        equal = all(p == q for p, q in zip(x, y, strict=True))
+        known = [(p, q, w) for p, q, w in zip(a.values(), b.values(), a.weights(), strict=True) if not math.isnan(p + q)]
+        difference = ratio_interval([q - p for p, q, _ in known], [w for *_, w in known])
+        equal = all(p == q for p, q, _ in known)
         better = difference.value < 0 if a.main in LOWER_IS_BETTER else difference.value > 0
         found.append(Comparison(a.task, a.main, difference, _verdict(difference, better, equal)))
     return found
+
+
+def _interval(result: TaskResult) -> Interval:
+    """Of the main figure, over the items that have one."""
+    known = [(v, w) for v, w in zip(result.values(), result.weights(), strict=True) if not math.isnan(v)]
+    return ratio_interval([v for v, _ in known], [w for _, w in known])
 
 
 def _verdict(difference: Interval, better: bool, equal: bool) -> str:
@@ -50,7 +56,7 @@ def task_lines(results: Sequence[TaskResult]) -> list[list[str]]:
     """Header and a line for each task: figures with 95 % intervals of the main one."""
     lines = [["task", "items", "figure", "value", "95 %", "also"]]
     for r in results:
-        interval = ratio_interval(r.values(), r.weights())
+        interval = _interval(r)
         lines.append(
             [r.task, f"{len(r.rows):,}", r.main, _number(interval.value), f"{_number(interval.low)}..{_number(interval.high)}", _also(r)]
         )
@@ -64,7 +70,7 @@ def comparison_lines(models: Mapping[str, Sequence[TaskResult]]) -> list[list[st
     compared = {name: {c.task: c for c in compare(first, models[name])} for name in names[1:]}
     lines = [["task", "figure", *names]]
     for result in first:
-        cells = [_number(ratio_interval(result.values(), result.weights()).value)]
+        cells = [_number(_interval(result).value)]
         for name in names[1:]:
             c = compared[name].get(result.task)
             if c is None:
@@ -72,7 +78,7 @@ def comparison_lines(models: Mapping[str, Sequence[TaskResult]]) -> list[list[st
                 continue
             own = next(r for r in models[name] if r.task == result.task)
             d = c.difference
-            value = _number(ratio_interval(own.values(), own.weights()).value)
+            value = _number(_interval(own).value)
             cells.append(f"{value} ({d.value:+.4f}, {d.low:+.4f}..{d.high:+.4f}: {c.verdict})")
         lines.append([result.task, result.main, *cells])
     return lines
@@ -90,6 +96,8 @@ def _also(result: TaskResult) -> str:
     parts = [f"{name} {_number(f[name])}" for name in names if name in f and (name, f[name]) != ("acc_bytes", f.get("acc_norm"))]
     if "classification" in f:
         parts.append(f"F1 {_number(f['classification']['f1'])}")
+    names = ("wins", "losses", "ties", "changed_with_order", "same_answers", "unread", "failed")
+    parts += [f"{f[name]:,} {name.replace('_', ' ')}" for name in names if f.get(name)]
     parts += [f"pass@{k} {_number(v)}" for k, v in f.get("pass@k", {}).items() if k != "1"]
     if result.kind == "text" and len(f["domains"]) <= 6:
         parts += [f"{d} {_number(v['bits_per_byte'])}" for d, v in f["domains"].items()]

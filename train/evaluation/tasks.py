@@ -7,29 +7,54 @@
       - {name: mmlu, file: mmlu_test.jsonl.gz, shots: 5, shots_from: mmlu_dev.jsonl.gz}
       - {name: gsm8k, file: gsm8k_test.jsonl.gz, metric: math, max_tokens: 256, stop: ["\\n\\n"]}
       - {name: wiki, file: "held_out/*.jsonl.zst", limit: 500}
+      - {name: help, file: prompts.jsonl, judge: {model: {server: "http://localhost:8000/v1", name: big}}}   # win rate over the first model
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from curate.errors import DataError, RecipeError
 from curate.io.files import list_files
 from curate.io.reader import Split
 from formats.convert import SUFFIXES
 from formats.delimited_rows import delimited_blocks, is_delimited
+from formats.generation.models import LocalModel, ModelSettings, PluginModel, RecordedModel, assets
 from formats.sources import Line, is_table, json_columns, rows_of, table_batches, table_rows
-from train.evaluation.items import Item, NotAnItem, item_of
+from train.evaluation.items import Item, NotAnItem, item_of, judged_item
 
 BETWEEN_SHOTS = "\n\n"
+
+
+class JudgeSettings(BaseModel):
+    """Who compares answers, and with what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSettings = Field(description="who judges: {server, name}, {batch, ...}, a folder, {recorded}; paths start at the task file")
+    against: str | None = Field(
+        default=None, min_length=1, description="field of the rows with answers to compare with; null: the answers of the first model asked"
+    )
+    reference: str | None = Field(default=None, min_length=1, description="field of the rows with a reference answer, shown to the judge")
+    criteria: str = Field(default="", max_length=20_000, description="what to look at, in the judge's prompt")
+    temperature: float | None = Field(default=0.0, ge=0, le=10, description="of the judge")
+    max_tokens: int | None = Field(default=1024, ge=1, le=1 << 24, description="most tokens of a reply")
+    max_failed: float = Field(default=0.0, ge=0, le=1, description="share of replies that may fail for good; more stop the command")
+
+    @field_validator("model")
+    @classmethod
+    def _reachable(cls, model: ModelSettings) -> ModelSettings:
+        if isinstance(model, PluginModel):
+            raise ValueError("a plugin can't judge here, no file of plugins is read; use {server}, {batch}, a folder or {recorded}")
+        return model
 
 
 class TaskSettings(BaseModel):
@@ -55,6 +80,13 @@ class TaskSettings(BaseModel):
     max_tokens: int = Field(default=256, ge=1, le=1 << 20, description="of an answer")
     stop: tuple[str, ...] = Field(default=(), description="texts that end an answer")
     stride: int | None = Field(default=None, ge=1, description="of texts: tokens that each window scores; half a window")
+    judge: JudgeSettings | None = Field(default=None, description="answers are compared by a judge, in both orders: win rate")
+
+    @model_validator(mode="after")
+    def _judged(self) -> TaskSettings:
+        if self.judge is not None and (self.shots or self.samples > 1 or self.metric or self.kind):
+            raise ValueError("judge goes without shots, samples, metric and kind: one answer to each bare prompt is compared")
+        return self
 
 
 @dataclass(frozen=True)
@@ -91,6 +123,8 @@ def task_files(given: Sequence[str]) -> list[str]:
         for pattern in (settings.file, settings.shots_from):
             if pattern is not None:
                 found |= {source.uri for source in list_files((pattern,), folder, SUFFIXES, "tasks")}
+        if settings.judge is not None:
+            found |= {asset.uri for asset in assets(settings.judge.model)}
     return sorted(found)
 
 
@@ -125,7 +159,7 @@ def _from_yaml(path: Path) -> list[TaskSettings]:
     problems: list[str] = []
     for number, entry in enumerate(entries, 1):
         try:
-            found.append(TaskSettings(**({"file": entry} if isinstance(entry, str) else entry)))
+            found.append(_at_home(TaskSettings(**({"file": entry} if isinstance(entry, str) else entry)), path.parent))
         except (ValidationError, TypeError) as error:
             lines = (
                 [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
@@ -138,9 +172,28 @@ def _from_yaml(path: Path) -> list[TaskSettings]:
     return found
 
 
+def _at_home(settings: TaskSettings, folder: Path) -> TaskSettings:
+    """The settings with the files of a judge as absolute paths."""
+    judge = settings.judge
+    if judge is None:
+        return settings
+    model = LocalModel(folder=judge.model) if isinstance(judge.model, str) else judge.model
+    if isinstance(model, LocalModel):
+        home = (folder / Path(model.folder).expanduser()).absolute()
+        if not (home / "config.json").is_file():
+            raise RecipeError(f"judge.model: {model.folder!r} is no model: {home} has no config.json.")
+        model = model.model_copy(update={"folder": str(home)})
+    elif isinstance(model, RecordedModel):
+        model = model.model_copy(update={"recorded": str((folder / Path(model.recorded).expanduser()).absolute())})
+        if not Path(model.recorded).is_file():
+            raise RecipeError(f"judge.model: there is no file {model.recorded}.")
+    return settings.model_copy(update={"judge": judge.model_copy(update={"model": model})})
+
+
 def load_task(settings: TaskSettings, folder: str) -> Task:
     """Read the items of a task. folder: where relative paths start."""
-    items, skipped, why = read_items(settings.file, folder)
+    judge = settings.judge
+    items, skipped, why = read_items(settings.file, folder, item_of if judge is None else lambda row: judged_item(row, judge.against))
     if settings.kind is not None:
         items = [i for i in items if i.kind == settings.kind]
     if not items:
@@ -157,12 +210,12 @@ def load_task(settings: TaskSettings, folder: str) -> Task:
         examples = _with_labels(read_items(settings.shots_from, folder)[0]) if settings.shots_from else whole
         items = [_with_shots(item, examples, settings) for item in items]
     name = settings.name or _stem(settings.file)
-    asked = settings.model_dump(exclude={"file", "name", "shots_from"})
+    asked = settings.model_dump(exclude={"file", "name", "shots_from"} | ({"judge"} if judge is None else set()))
     digest = hashlib.sha256(repr((sorted(asked.items()), [_key(i) for i in items])).encode()).hexdigest()
     return Task(name, kinds[0], tuple(items), settings, digest, skipped)
 
 
-def read_items(file: str, folder: str) -> tuple[list[Item], int, str]:
+def read_items(file: str, folder: str, make: Callable[[Any], Item] = item_of) -> tuple[list[Item], int, str]:
     """(items in order, rows that are none, why the first of these is none). Raises DataError where there is no such file."""
     found: list[Item] = []
     skipped, why = 0, "It is empty."
@@ -171,7 +224,7 @@ def read_items(file: str, folder: str) -> tuple[list[Item], int, str]:
             try:
                 if not isinstance(row, Line):
                     raise NotAnItem(str(row.error))
-                item = item_of(row.value)
+                item = make(row.value)
             except NotAnItem as error:
                 why = f"The first row that is none: {error}" if not skipped else why
                 skipped += 1

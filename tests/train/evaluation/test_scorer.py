@@ -19,6 +19,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # 
 from typer.testing import CliRunner  # noqa: E402
 
 from curate.cli.app import build_app  # noqa: E402
+from tests.formats.generation.conftest import Start, start  # noqa: E402, F401  a fixture
+from tests.train.evaluation.test_judging import Judge  # noqa: E402
 from train.evaluation.evaluate import evaluate, load  # noqa: E402
 from train.evaluation.scorer import Scorer, _windows  # noqa: E402
 from train.evaluation.tasks import TaskSettings, load_task  # noqa: E402
@@ -53,11 +55,11 @@ def scorer(folder: Path) -> Iterator[Scorer]:
     yield Scorer(model, transformers.AutoTokenizer.from_pretrained(folder), max_length=64)
 
 
-def slow_logprob(scorer: Scorer, ids: list[int], start: int, window: int) -> float:
-    """Sum over ids[start:], each with at most `window` tokens before it, one forward pass a token."""
+def slow_logprob(scorer: Scorer, ids: list[int], first: int, window: int) -> float:
+    """Sum over ids[first:], each with at most `window` tokens before it, one forward pass a token."""
     total = 0.0
     with torch.no_grad():
-        for at in range(start, len(ids)):
+        for at in range(first, len(ids)):
             logits = scorer.model(input_ids=torch.tensor([ids[max(0, at - window) : at]]), use_cache=False).logits[0, -1]
             total += float(torch.log_softmax(logits.double(), -1)[ids[at]])
     return total
@@ -208,3 +210,30 @@ def test_mistakes_are_named(folder: Path, arguments: list[str], says: str, tmp_p
     with pytest.raises(CurateError) as caught:
         CliRunner().invoke(build_app(command), command, catch_exceptions=False)
     assert says.split()[-1] in str(caught.value) or "x.jsonl" in str(caught.value)
+
+
+def test_a_judge_compares_two_models(folder: Path, tmp_path: Path, start: Start) -> None:  # noqa: F811
+    """Both write answers, the server that judges likes the longer one; replies stay, so a second command asks for nothing."""
+    other = tmp_path / "other"
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.lm_head.weight.copy_(model.lm_head.weight.roll(1, 0))
+    model.save_pretrained(other)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(other)
+    url, stub = start(Judge())
+    write(tmp_path / "prompts.jsonl", [{"prompt": f"The cat {word}"} for word in ("sat", "ran", "knows", "barked")])
+    (tmp_path / "tasks.yaml").write_text(
+        f"- {{name: help, file: prompts.jsonl, max_tokens: 6, judge: {{model: {{server: '{url}', name: j}}}}}}", "utf-8"
+    )
+    command = ["eval", str(folder), str(other), "--tasks", str(tmp_path / "tasks.yaml"), "--json"]
+    result = CliRunner().invoke(build_app(command), command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout.splitlines()[-1])["models"]
+    assert figures[str(folder)]["help"] == {"main": "win_rate", "win_rate": 0.5, "items": 4, "baseline": True}
+    fates = [row["fate"] for row in load(other / "evaluation")[0].rows]
+    mine = figures[str(other)]["help"]
+    assert mine["wins"] == fates.count("win") and sum(mine[k] for k in ("wins", "losses", "changed_with_order", "same_answers")) == 4
+    assert stub.stats["requests"] == 2 * (4 - fates.count("same")) > 0
+    asked = stub.stats["requests"]
+    CliRunner().invoke(build_app(command), command, catch_exceptions=False)
+    assert stub.stats["requests"] == asked
