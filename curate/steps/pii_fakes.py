@@ -5,13 +5,13 @@
     phone        digits for digits, ending in 555-01xx; a number that no plan knows, but for the fictitious numbers of
                  North America, where 555-01xx is set apart for stories
     card, iban   same length and grouping, same first digit or country, wrong check digits
-    ssn          an area above 900, which is never issued, and a group below 50, which no taxpayer number has
+    ssn          the area 000 or 666, which are never issued
     national_id  same shape, wrong check digits
     credentials  letters for letters, a password that ends in `example`
     key          letters for letters behind the same prefix, ending in EXAMPLE
 
 The digits follow from the canonical form, so one number written in two ways has one fake written in two ways. There are
-762 fake IPv4 addresses and at most 10^5 fake phone numbers of one length: two numbers may share a fake.
+762 fake IPv4 addresses, 2 million fake SSNs and at most 10^5 fake phone numbers of one length: two numbers may share a fake.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Fakes:
         for attempt in range(MAX_ATTEMPTS):
             made = same_shape(value, self._keyed.bytes(name, value, attempt))
             if name == "ssn":
-                made = b"9" + made[1:3] + b"%02d" % (int(made[3:5]) % 49 + 1) + made[5:]
+                made = (b"000", b"666")[int(made[:1]) % 2] + made[3:]
             made = value[:keep] + made[keep:]
             written = _in_shape(found, made.decode())
             if not self._is_found(made) and not self._is_found(written):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from curate.steps.pii_patterns import Document, Match, Span
+from curate.steps.pii_patterns import Document, Match, Span, before
 
 # payment cards ------------------------------------------------------------------------------------------------------
 # 12 to 19 digits in one run, or grouped 4-4-4-4, 4-4-4-4-3, 4-6-5 or 4-6-4 by one separator.
@@ -91,7 +91,10 @@ def _is_word(byte: int) -> bool:
 
 # social security numbers --------------------------------------------------------------------------------------------
 # Issued ranges: not 000, 666 or 9xx, no group of zeros (20 CFR 422.103; Social Security Administration, randomisation).
-_SSN_AREA = rb"(?!000|666|9)[0-9]{3}"
+# What the text calls an SSN may begin with 9: people mistype, and made-up data have such numbers.
+_SSN_AREA = rb"(?!000|666)[0-9]{3}"
+_SSN_WORD = re.compile(rb"ssn|social[ -]security", re.IGNORECASE)
+_SSN_WORD_BYTES = 40  # before the number
 SSN_PATTERN = re.compile(
     rb"(?<![0-9A-Za-z_.+-])(?:" + _SSN_AREA + rb"-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![0-9A-Za-z_]|[.-][0-9])"
     rb"|(?<![0-9] )" + _SSN_AREA + rb" (?!00)[0-9]{2} (?!0000)[0-9]{4}(?![0-9A-Za-z_]|[ .-][0-9]))"
@@ -103,5 +106,10 @@ _SSN_SAMPLES = frozenset({b"078051120", b"219099999", b"123456789", *(digit * 9 
 
 
 def ssn(text: Document, match: Match) -> Span | None:
-    """A match whose number may be somebody's: the ranges are in the pattern."""
-    return None if match.group().translate(None, b" -") in _SSN_SAMPLES else match.span()
+    """A match whose number may be somebody's."""
+    number = match.group().translate(None, b" -")
+    if number in _SSN_SAMPLES or number.startswith(b"98765432"):
+        return None
+    if number.startswith(b"9") and not _SSN_WORD.search(before(text, match.start(), _SSN_WORD_BYTES)):
+        return None
+    return match.span()

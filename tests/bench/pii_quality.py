@@ -1,6 +1,6 @@
 """Recall and precision of `pii` and of Presidio's pattern recognisers, by type, on labelled sets; every miss by cause.
 
-    python tests/bench/pii_quality.py DATA [--save]     DATA has pii/presidio_synth_v2.jsonl.gz and pii/pii_syn_nano_en.jsonl.gz
+    python -m tests.bench.pii_quality DATA [--save]     DATA has pii/presidio_synth_v2.jsonl.gz and pii/pii_syn_nano_en.jsonl.gz
 
 A labelled span is found where a find of its type covers at least half of it; a find is right where it overlaps a labelled
 span of its type. Finds on a span labelled as another type count as false.

@@ -80,7 +80,7 @@ def test_fakes_are_nobodys() -> None:
         assert card[:1] == b"4" and not luhn(card)
         iban = written("DE89370400440532013000", seed=number, iban="fake").encode()
         assert iban[:2] == b"DE" and not mod97(iban)
-        assert written("460-89-9847", seed=number, ssn="fake")[0] == "9"
+        assert written("460-89-9847", seed=number, ssn="fake")[:3] in ("000", "666")
 
 
 def test_real_looking_reserved_values_are_left_alone_by_fake_only() -> None:
