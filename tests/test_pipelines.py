@@ -93,10 +93,10 @@ def test_rejection_sampling_recipe_is_valid_on_generated_problems(tmp_path: Path
     files = {f.stem: [json.loads(line) for line in f.read_text().splitlines()] for f in (tmp_path / "arithmetic").glob("*.jsonl")}
     assert {name: len(rows) for name, rows in files.items()} == {
         "heldout": 1000,
-        "seed": 1200,
-        "prompts-1": 2000,
-        "prompts-2": 2000,
-        "prompts-3": 2000,
+        "seed": 800,
+        "prompts-1": 1500,
+        "prompts-2": 1500,
+        "prompts-3": 1500,
     }
     prompts = [row["prompt"] for rows in files.values() for row in rows]
     assert len(prompts) == len(set(prompts))

@@ -51,7 +51,8 @@ def init_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % (1 << 63))
         model = LlamaForCausalLM(config)
-        _scale_residual(model)
+        if spec.scaled_init:
+            _scale_residual(model)
     return model.to(dtype)
 
 

@@ -32,6 +32,10 @@ class ModelSpec(BaseModel):
     rope_theta: float | None = Field(
         default=None, ge=10, le=1e9, description="base of the rotary angles; 10,000 or 500,000 with the presets, less for short sequences"
     )
+    scaled_init: bool = Field(
+        default=True,
+        description="fresh weights that write to the residual stream divided by sqrt(2 * layers), as in GPT-2; very small models learn faster without",
+    )
     context: int | None = Field(default=None, ge=2, le=1 << 22, description="longest sequence; that of the data where it is not set")
 
     @model_validator(mode="after")
@@ -45,7 +49,7 @@ class ModelSpec(BaseModel):
 
     def shape(self) -> Shape:
         """The preset with the changes."""
-        given = {k: v for k, v in self.model_dump().items() if v is not None and k not in ("preset", "context")}
+        given = {k: v for k, v in self.model_dump().items() if v is not None and k not in ("preset", "context", "scaled_init")}
         if "heads" in given and "kv_heads" not in given:
             given["kv_heads"] = given["heads"]
         return Shape(**{**vars(preset(self.preset)), **given})
