@@ -41,6 +41,26 @@ def test_a_run_leaves_facts_and_evidence(recipe: Path, tmp_path: Path) -> None:
     assert "<mark>A farmer keeps seventeen brown hens &amp; each of them lays &lt;b&gt;four&lt;/b&gt;" in html
 
 
+def test_turns_and_candidates_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_text(json.dumps({"question": ITEM}) + "\n")
+    chats = [[f"{i} {ITEM if i == 1 else 'why?'}", f"because {ITEM if i == 2 else ''}"] for i in range(5)]
+    rows = [{"conversations": [{"from": "human", "value": q}, {"from": "gpt", "value": a}]} for q, a in chats]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    pairs = [{"prompt": f"say {i}", "chosen": f"good {ITEM * (i == 3)}", "rejected": f"bad {ITEM * (i == 4)}"} for i in range(5)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "name: r\ndatasets:\n"
+        "  chats: {read: {jsonl: c.jsonl, format: sharegpt}, steps: [decontaminate: [b.jsonl]], write: {format: messages}}\n"
+        "  pairs: {read: {jsonl: p.jsonl, format: preference}, steps: [decontaminate: [b.jsonl]]}\n"
+    )
+    manifest = curate.run(path, out=tmp_path / "out", workers=1).manifest
+    for name in ("chats", "pairs"):
+        read, cleaned = manifest["datasets"][name]["funnel"][:2]
+        assert (read["rows"], cleaned["rows"]) == (5, 3)
+        assert len((tmp_path / "out" / name / "contamination.jsonl").read_text().splitlines()) == 2
+
+
 def test_no_run_is_said(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"manifest\.json"):
         audit(tmp_path)
