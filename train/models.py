@@ -51,7 +51,7 @@ def init_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % (1 << 63))
         model = LlamaForCausalLM(config)
-        if spec.scaled_init:
+        if spec.scaled_init is not False:
             _scale_residual(model)
     return model.to(dtype)
 

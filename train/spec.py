@@ -32,10 +32,10 @@ class ModelSpec(BaseModel):
     rope_theta: float | None = Field(
         default=None, ge=10, le=1e9, description="base of the rotary angles; 10,000 or 500,000 with the presets, less for short sequences"
     )
-    scaled_init: bool = Field(
-        default=True,
-        description="fresh weights that write to the residual stream divided by sqrt(2 * layers), as in GPT-2; very small models learn faster without",
-    )
+    scaled_init: bool | None = Field(
+        default=None, description="divide fresh weights that write to the residual stream by sqrt(2 * layers), as GPT-2 does; null: yes. "
+        "Very small models learn faster without",
+    )  # fmt: skip
     context: int | None = Field(default=None, ge=2, le=1 << 22, description="longest sequence; that of the data where it is not set")
 
     @model_validator(mode="after")
