@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from curate.errors import MissingDependency
 from curate.step import Asset, Context
 
 Progress = Callable[[float, str], None]  # share done in [0, 1], what is going on
@@ -53,6 +54,10 @@ class Node(BaseModel):
     adds: ClassVar[tuple[str, ...] | None] = None  # to the columns of its first input, where `part-*.parquet` are documents for `from:`
     packages: ClassVar[tuple[str, ...]] = ()  # that `run` imports and a base install lacks; looked for before a recipe starts
     extra: ClassVar[str] = ""  # of curate's, that brings them
+
+    def check_packages(self, needed_by: str) -> None:
+        """Raise MissingDependency for what `run` would miss. Imports nothing."""
+        MissingDependency.check(self.packages, self.extra, needed_by)
 
     def inputs(self) -> tuple[str, ...]:
         """Names of the recipe's nodes that it reads."""

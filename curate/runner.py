@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from curate import __version__, distributions
 from curate.contamination import merged_evidence
 from curate.done import Done
-from curate.errors import DataError, MissingDependency, RecipeError
+from curate.errors import DataError, RecipeError
 from curate.exchange import FILE
 from curate.executors.executor import Executor
 from curate.jobs import Job, load_done, make_job, sent_by
@@ -227,7 +227,7 @@ def _check_packages(plan: Plan) -> None:
     for name in dict.fromkeys(stage.node for stage in plan.stages):
         entry = plan.recipe.nodes[name]
         if isinstance(entry, SpecialNode):
-            MissingDependency.check(entry.node.packages, entry.node.extra, f"{name} ({entry.kind})")
+            entry.node.check_packages(f"{name} ({entry.kind})")
 
 
 def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import errors, registry
-from curate.errors import CurateError, Interrupted, MissingDependency, RunError
+from curate.errors import CurateError, Interrupted, RunError
 from curate.executors import cpu_compute
 from curate.node import Progress
 from train.node import TrainJob
@@ -36,8 +36,7 @@ def run_job(job: TrainJob, processes: int | None, progress: Progress) -> dict[st
     processes: None: $CURATE_TRAIN_PROCESSES, else one for each GPU, else one
     """
     cpu_compute.set_up()
-    node = registry.load("nodes", job.kind)
-    MissingDependency.check(node.packages, node.extra, f"train: {job.kind.removeprefix('train:')}")
+    registry.load("nodes", job.kind)(**job.settings).check_packages(f"train: {job.kind.removeprefix('train:')}")
     if "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun, or our own launcher, has started us
         return _run_here(job, progress)
     count = processes or int(os.environ.get(PROCESSES, "0")) or _gpus()

@@ -223,7 +223,8 @@ class Loop:
         if not self.where.first:
             return None
         Metrics.cut(self.run.work, start)
-        return Metrics(self.run.work, list(self.node.track), self.run.job.name, self.run.job.settings, self.plan.steps, self.run.progress)
+        job = self.run.job
+        return Metrics(self.run.work, list(self.node.track), job.name, job.settings, self.plan.steps, self.run.progress, start)
 
     def _step(self, step: Step, waiting: Callable[[], None]) -> dict[str, Any]:
         """Forward, backward, update. Returns what metrics.jsonl holds. waiting: called before the host waits for the GPU."""

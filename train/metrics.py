@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curate.errors import MissingDependency
 from curate.node import Progress
 from train.cost import GPUS, duration
+from train.sinks import open_sink
 
 METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
 SPEED_EVERY_S = 10.0
@@ -29,10 +29,13 @@ def peak_flops(device: str) -> float | None:
 class Metrics:
     """Writes for rank 0. `step` for what was learnt, `speed` for how fast."""
 
-    def __init__(self, work: Path, track: list[str], name: str, settings: Mapping[str, Any], steps: int, progress: Progress) -> None:
+    def __init__(
+        self, work: Path, track: list[str], name: str, settings: Mapping[str, Any], steps: int, progress: Progress, start: int = 0
+    ) -> None:
+        """start: the first step that will come; lines of it and those behind are gone already (`cut`)"""
         self._work, self._steps, self._progress = work, steps, progress
         self._file = open(work / METRICS, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
-        self._sinks = [_tensorboard(work) if t == "tensorboard" else _wandb(work, name, settings) for t in track]
+        self._sinks = [open_sink(t, work, name, settings, start) for t in track]
         self._started = self._last = time.monotonic()
         self._done_steps = self._tokens = self._first = 0
         self._flops = self._spent = 0.0
@@ -107,35 +110,3 @@ def _finite(values: Any) -> Any:
     if isinstance(values, list):
         return [_finite(v) for v in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def _tensorboard(work: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingDependency("track: tensorboard needs the package 'tensorboard'. Run: pip install tensorboard") from error
-    writer = SummaryWriter(str(work / "tensorboard"))
-
-    def write(step: int, values: Mapping[str, float]) -> None:
-        for key, value in values.items():
-            writer.add_scalar(key, value, step)
-        if step < 0:
-            writer.close()
-
-    return write
-
-
-def _wandb(work: Path, name: str, settings: Mapping[str, Any]) -> Any:
-    try:
-        import wandb
-    except ImportError as error:
-        raise MissingDependency("track: wandb needs the package 'wandb'. Run: pip install wandb") from error
-    run = wandb.init(project="curate", name=name, dir=str(work), config=dict(settings), resume="allow", id=None)
-
-    def write(step: int, values: Mapping[str, float]) -> None:
-        if step < 0:
-            run.finish()
-        else:
-            run.log(dict(values), step=step)
-
-    return write

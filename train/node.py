@@ -24,6 +24,7 @@ from curate.errors import DataError, RecipeError
 from curate.node import Node, NodeInput, NodeResult, Progress
 from curate.step import Asset, Context
 from curate.tokens.vocabulary import FILE as TOKENIZER
+from train.sinks import check_sinks
 from train.spec import HUB, Initial, ModelSpec, kind_of_init
 
 MIX = "mix.json"
@@ -150,6 +151,11 @@ class ModelNode(Node):
         """Files of local folders that it starts from."""
         folders = [v for v in (self.init, self.tokenizer) if v is not None and kind_of_init(v) == "folder"]
         return tuple(Asset(str(file), "model") for folder in folders for file in model_files(Path(folder)))
+
+    def check_packages(self, needed_by: str) -> None:
+        """Those of the kind, and of the sinks that its metrics go to."""
+        super().check_packages(needed_by)
+        check_sinks(getattr(self, "track", []))
 
     def train(self, job: TrainJob, progress: Progress) -> dict[str, Any]:
         """Train, and write the model below job.out (rank 0). Returns figures for the manifest: JSON, the same for the same inputs."""

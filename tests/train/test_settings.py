@@ -236,4 +236,4 @@ def test_the_first_rank_that_fails_says_why(tmp_path: Path) -> None:
         rank.kill()
         rank.wait()
     error = launch._error(tmp_path / "empty", 3, 9)
-    assert isinstance(error, RunError) and "Rank 3" in str(error)
+    assert isinstance(error, RunError) and "Process 3" in str(error)

@@ -48,13 +48,17 @@ def eval_(
         raise RecipeError("a model is named twice.")
     check_opponents(loaded, len(models))
     folders = {name: _folder(name) for name in models}
+    targets = {name: out or _results_folder(name, folder) for name, folder in folders.items()}
     results: dict[str, list[TaskResult]] = {}
+    written: dict[str, str] = {}
     for name, folder in folders.items():
         with Bar(name, quiet=as_json) as bar:
             results[name] = ask(folder, loaded, how, bar)
-    targets = {name: out or _results_folder(name, folder) for name, folder in folders.items()}
-    results = judge(results, loaded, targets[models[-1]] / JUDGED, Line("judge"))
-    written = {name: str(save(found, targets[name], {"model": name, "harness": harness})) for name, found in results.items()}
+        written[name] = str(save(results[name], targets[name], {"model": name, "harness": harness}))
+    if any(task.settings.judge is not None for task in loaded):
+        results = judge(results, loaded, targets[models[-1]] / JUDGED, Line("judge"))
+        for name, found in results.items():
+            save(found, targets[name], {"model": name, "harness": harness})
     if as_json:
         figures = {name: {r.task: {"main": r.main, **r.figures} for r in found} for name, found in results.items()}
         emit({"models": figures, "written": written})

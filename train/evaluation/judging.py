@@ -57,7 +57,7 @@ def judge(results: Mapping[str, Sequence[TaskResult]], tasks: Sequence[Task], ke
             if settings.against is None and name == first:
                 continue
             others = _answers(found[first][at]) if settings.against is None else [i.answers[0] for i in task.items]
-            mine[at] = _compared(mine[at], task, settings, others, kept, lambda share, text, name=name: say(share, f"{name}: {text}"))
+            mine[at] = _compared(mine[at], task, settings, others, kept, say)
         if settings.against is None:
             found[first][at] = _baseline(found[first][at])
     return found

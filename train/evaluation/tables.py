@@ -96,8 +96,8 @@ def _also(result: TaskResult) -> str:
     parts = [f"{name} {_number(f[name])}" for name in names if name in f and (name, f[name]) != ("acc_bytes", f.get("acc_norm"))]
     if "classification" in f:
         parts.append(f"F1 {_number(f['classification']['f1'])}")
-    names = ("wins", "losses", "ties", "changed_with_order", "same_answers", "unread", "failed")
-    parts += [f"{f[name]:,} {name.replace('_', ' ')}" for name in names if f.get(name)]
+    fates = ("wins", "losses", "ties", "changed_with_order", "same_answers", "unread", "failed")
+    parts += [f"{f[name]:,} {name.replace('_', ' ')}" for name in fates if f.get(name)]
     parts += [f"pass@{k} {_number(v)}" for k, v in f.get("pass@k", {}).items() if k != "1"]
     if result.kind == "text" and len(f["domains"]) <= 6:
         parts += [f"{d} {_number(v['bits_per_byte'])}" for d, v in f["domains"].items()]

@@ -63,9 +63,7 @@ def quantization(adapter: Lora | SoftPrompt | None) -> Any:
     try:
         found = version("bitsandbytes")
     except PackageNotFoundError as error:
-        raise MissingDependency(
-            "adapter.quantize needs the package 'bitsandbytes', which is not installed. Run: pip install bitsandbytes"
-        ) from error
+        raise MissingDependency.extra("bitsandbytes", "qlora", "adapter.quantize") from error
     if not torch.cuda.is_available() and tuple(int(n) for n in found.split(".")[:2]) < ON_CPU:
         raise MissingDependency(
             f"adapter.quantize without a GPU needs bitsandbytes {'.'.join(map(str, ON_CPU))} or newer, {found} is installed. "

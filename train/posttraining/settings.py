@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from curate.errors import MissingDependency
 from curate.node import NodeInput, Progress
 from curate.step import Asset
 from formats.lengths import TooLong
@@ -143,6 +144,13 @@ class PostTraining(ModelNode):
     checkpoints: Checkpoints = Field(default=Checkpoints(), description="when the state is saved")
     parallel: Parallel = Field(default=Parallel(), description="how several processes share the work")
     track: list[Literal["tensorboard", "wandb"]] = Field(default=[], description="where metrics go beside metrics.jsonl")
+
+    def check_packages(self, needed_by: str) -> None:
+        super().check_packages(needed_by)
+        if self.adapter is not None:
+            MissingDependency.check(("peft",), "train", "adapter")
+        if isinstance(self.adapter, Lora) and self.adapter.quantize is not None:
+            MissingDependency.check(("bitsandbytes",), "qlora", "adapter.quantize")
 
     def more_inputs(self) -> tuple[str, ...]:
         return (self.evaluation.data,) if self.evaluation is not None else ()

@@ -235,7 +235,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             Metrics.cut(self.setup.work, state.global_step)
             self.tokens = self.resumed = 0 if self.setup.node.generates else _tokens_so_far(self.setup.work / METRICS)
             job, node = self.setup.job, self.setup.node
-            self.metrics = Metrics(self.setup.work, list(node.track), job.name, job.settings, self.plan.steps, self.setup.progress)
+            steps, start = self.plan.steps, state.global_step
+            self.metrics = Metrics(self.setup.work, list(node.track), job.name, job.settings, steps, self.setup.progress, start)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Write a line."""

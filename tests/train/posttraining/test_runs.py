@@ -234,7 +234,9 @@ def test_lora_is_merged_and_stands_beside(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])
-def test_lora_on_quantized_weights_is_merged_into_whole_ones(base: Path, tmp_path: Path, bits: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_lora_on_quantized_weights_is_merged_into_whole_ones(
+    base: Path, tmp_path: Path, bits: str, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("bitsandbytes")
     caplog.set_level("ERROR")  # 8-bit layers say at every call that they compute in float16
     data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
@@ -259,7 +261,7 @@ def test_what_quantized_weights_need(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert quantization(None) is None and quantization(Lora(rank=2)) is None
     monkeypatch.setattr(importlib.metadata, "version", none)
-    with pytest.raises(MissingDependency, match="pip install bitsandbytes"):
+    with pytest.raises(MissingDependency, match=r"pip install 'curate\[qlora\]'"):
         quantization(Lora(rank=2, quantize="4bit"))
     if not torch.cuda.is_available():
         monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.45.5")
