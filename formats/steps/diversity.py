@@ -26,6 +26,7 @@ _ITEMS = pa.schema(
 )
 _LEFT = pa.schema([pa.field(ROW, pa.int64()), pa.field("reason", pa.string()), pa.field("value", pa.float64())])
 _MAX_SIMILARITY = 0.9  # DEITA's
+_ROWS = 8192
 _OVER, _NEAR = "diverse.over_budget", "diverse.too_near"
 
 
@@ -103,22 +104,29 @@ class Diverse(CorpusStep):
             )
             reasons = {n: _OVER for n in range(len(rows)) if n not in kept}
         else:
-            reasons = self._spread(records.column("vector").to_pylist(), score)
+            reasons = self._spread(self._matrix(records.column("vector").combine_chunks()), score)
         left = sorted(reasons)
         return pa.table(
             [pa.array(rows[left], pa.int64()), pa.array([reasons[n] for n in left], pa.string()), pa.nulls(len(left), pa.float64())],
             schema=_LEFT,
         )
 
-    def _spread(self, vectors: Sequence[Sequence[float] | None], score: np.ndarray) -> dict[int, str]:
-        width = next((len(v) for v in vectors if v), 0)
-        for n, v in enumerate(vectors):
-            if v is None or len(v) != width or not width:
-                raise DataError(
-                    f"diverse: row {n} has {'no embedding' if not v else f'{len(v)} numbers'} in {self.by!r}, others have {width}."
-                )
-        matrix = np.asarray(vectors, np.float32).reshape(len(vectors), width)
-        matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    def _matrix(self, vectors: pa.ListArray) -> np.ndarray:
+        """f32[n, width], rows of length 1. Raises DataError where a row has none, or one of another width."""
+        lengths = pc.fill_null(pc.list_value_length(vectors), 0).to_numpy()
+        width = int(next(iter(lengths[lengths > 0]), 0))
+        odd = np.flatnonzero((lengths != width) | (lengths == 0))
+        if len(odd):
+            has = f"{lengths[odd[0]]} numbers" if lengths[odd[0]] else "no embedding"
+            raise DataError(f"diverse: row {odd[0]} has {has} in {self.by!r}, others have {width}.")
+        matrix = np.array(vectors.flatten().to_numpy(zero_copy_only=False), np.float32).reshape(len(vectors), width)
+        for at in range(0, len(matrix), _ROWS):  # in pieces: a norm squares all of them at once
+            part = matrix[at : at + _ROWS]
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+        return matrix
+
+    def _spread(self, matrix: np.ndarray, score: np.ndarray) -> dict[int, str]:
+        width = matrix.shape[1]
         kept = np.zeros((min(self.budget, len(matrix)), width), np.float32)
         count, reasons = 0, {}
         highest = _MAX_SIMILARITY if self.max_similarity is None else self.max_similarity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
@@ -15,18 +16,25 @@ from formats.batches import from_batch
 from formats.steps.prompts import READS, answer_of, prompt_of
 
 # Each is looked for in the first `head` characters of an answer (refusal), anywhere (the others); curly apostrophes count as straight.
+_CANT = r"(?:can'?t|cannot|can not|am unable|'?m unable|am not able|'?m not able|won'?t)(?! (?:help|stop|wait) ?(?:but|it\b))"
+_DO = (
+    r"(?:help|assist|provide|fulfill|comply|answer|support|create|write|generate|engage|do that|discuss|share|participate|tell you|respond|"
+    r"access|retrieve|display|perform)"
+)
+_MODEL = r"an? (?:ai|artificial intelligence|(?:large |ai )?language model|computer program|chatbot)\b"
 _REFUSAL = (
-    r"(?:i'?m|i am) (?:really |very |so |truly )?(?:sorry|afraid)[,.]? (?:but )?(?:i |that i )?(?:can'?t|cannot|can not|am unable|'?m unable|am not able|'?m not able|won'?t)",
-    r"\bi (?:can'?t|cannot|can not|won'?t|will not) (?:help|assist|provide|fulfill|comply|answer|support|create|write|generate|engage|do that|discuss|share)",
-    r"\bi(?:'?m| am) (?:unable|not able|not allowed|not programmed|not comfortable) to (?:help|assist|provide|fulfill|comply|answer|create|write|generate|engage|discuss|share|do)",
-    r"^(?:sorry|i apologi[sz]e)[,.]? (?:but )?i (?:can'?t|cannot|can not|am unable|'?m unable|won'?t)",
-    r"\bas an? (?:ai|artificial intelligence|language model|large language model)\b.{0,80}?\b(?:can'?t|cannot|unable|not able|don'?t|do not|not capable)",
+    rf"(?:i'?m|i am) (?:really |very |so |truly )?(?:sorry|afraid)[,.]? (?:but )?(?:i |that i )?{_CANT}",
+    rf"\bi (?:can'?t|cannot|can not|won'?t|will not) {_DO}(?! but\b| it\b)",
+    rf"\b(?:i|we)(?:'?m| am|'?re| are) (?:unable|not able|not allowed|not programmed|not comfortable|not going|not capable) (?:to |of )?{_DO}",
+    rf"^(?:sorry|i apologi[sz]e)[,.]? (?:but )?i {_CANT}",
+    rf"\b(?:as|i'?m|i am) {_MODEL}.{{0,80}}?\b(?:can'?t|cannot|unable|not able|don'?t|do not|not capable)",
+    r"\bi (?:don'?t|do not) have (?:the |any )?(?:capability|ability|access|permission|authori[sz]ation) (?:to|of)\b",
     r"\b(?:goes|would go|is) against (?:my|our|openai'?s|ethical|content) (?:guidelines|programming|policies|policy|principles|use)",
 )
 _BOILERPLATE = (
     r"\bas an? (?:ai|artificial intelligence)(?: language)?(?: model| assistant)?\b(?!-)",
     r"\bas a (?:large )?language model\b",
-    r"\b(?:trained|developed|created|made) by (?:openai|anthropic|google|meta ai|deepseek|alibaba)\b",
+    r"\bi(?:'?m| am| was|'?ve been| have been)\b[^.!?\n]{0,80}\b(?:trained|developed|created|made) by (?:openai|anthropic|google|meta ai|deepseek|alibaba)\b",
     r"\bmy (?:knowledge|training)(?: data)? (?:cut[- ]?off|only goes up to|ends in)",
     r"\bi (?:don'?t|do not) have (?:personal|real-time|feelings|emotions|access to (?:real|current|the internet))",
 )
@@ -44,7 +52,7 @@ _FOLD = str.maketrans("\u2018\u2019\u02bc", "'''")
 class Refusals(Step):
     """Drop records whose last answer refuses, speaks of itself as a model, leaks a prompt, repeats the prompt or says nothing.
 
-        empty        no letter or digit in it
+        empty        punctuation and blanks alone: an emoji is an answer
         echo         the prompt again, and nothing else
         leak         marks of chat templates, headers of prompt templates, words of Evol-Instruct's prompts
         refusal      a refusal in the first `head` characters
@@ -55,6 +63,7 @@ class Refusals(Step):
     """
 
     name: ClassVar[str] = "refusals"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "drop answers that refuse, talk of being a model, leak prompts, echo or say nothing"
     origin: ClassVar[str] = (
         "the elimination rules of Xu et al. 2023 (WizardLM) and phrase lists as in public cleaned sets; the patterns are ours"
@@ -97,7 +106,7 @@ class Refusals(Step):
             if kind not in self.kinds:
                 continue
             if kind == "empty":
-                hit = not any(c.isalnum() for c in text)
+                hit = all(unicodedata.category(c)[0] in "PZC" for c in text)
             elif kind == "echo":
                 hit = bool(text) and text == prompt.translate(_FOLD).lower().strip()
             else:

@@ -17,11 +17,12 @@ from formats.templates.turns import conversation_of
 
 _CODE = re.compile(r"```|^\s*(?:def |class |import |#include|public |function |SELECT .+ FROM )", re.MULTILINE)
 _MATH = re.compile(
-    r"\\(?:frac|boxed|sqrt|sum|int)\b|\$[^$\n]+\$|\d\s*[-+*/=]\s*\d|\b(?:equation|solve for|calculate|integral|derivative|probability)\b",
+    r"\\(?:frac|boxed|sqrt|sum|int)\b|\$[^$\n]*\\[a-z]+[^$\n]*\$|\d\s*[+*=\u00d7\u00f7]\s*\d|\d [-/] \d"
+    r"|\b(?:equations?|solve for|integral|derivative|probability)\b",
     re.IGNORECASE,
 )
 _TASKS = (
-    ("translate", r"\btranslat"), ("summarize", r"\b(?:summari[sz]e|summary|tl;?dr)"), ("rewrite", r"\b(?:rewrite|rephrase|paraphrase|edit|proofread|correct)\b"),
+    ("translate", r"\btranslat"), ("summarize", r"\b(?:summari[sz]e|summary|tl;?dr)"), ("rewrite", r"\b(?:rewrite|re-?word|rephrase|paraphrase|proofread)\b|\b(?:edit|correct) (?:the|this|these|my|any|all|it|grammar|spelling)\b"),
     ("classify", r"\b(?:classify|categori[sz]e|sentiment|label|which category)"), ("extract", r"\b(?:extract|identify|find all|list all)\b"),
     ("brainstorm", r"\b(?:brainstorm|suggest|ideas?|come up with|generate a list|give (?:me )?(?:\w+ ){0,3}(?:examples|ideas))"),
     ("write", r"\b(?:write|compose|draft|create|design|generate)\b"), ("explain", r"\b(?:explain|describe|why|how (?:does|do|is|are|can))\b"),
@@ -30,18 +31,21 @@ _TASKS = (
 TAGS = (
     "code", "math", "reasoning", "tools", "media", "system", "multi_turn", "preference", "unanswered", "choice", "other", *(name for name, _ in _TASKS),
 )  # fmt: skip
+_INSTRUCTION = re.compile(r"^### Instruction:\n(.*?)(?=^### |\Z)", re.MULTILINE | re.DOTALL)
 _CHOICES = re.compile(r"^\s*[(\[]?[A-D][)\].:]\s+\S", re.MULTILINE)
 
 
 class Tags(Step):
     """Add `tags`: names separated by blanks, in a fixed order, with one task tag from the words of the first prompt.
 
-    Form: reasoning, tools, media, system, multi_turn, preference, unanswered, code, math, choice. Task, the first that fits: translate,
-    summarize, rewrite, classify, extract, brainstorm, write, explain, question, else other. The words are English; tags by a model are
+    Form: reasoning, tools, media, system, multi_turn, preference, unanswered, code, math, choice. Task, by the verb that comes first:
+    translate, summarize, rewrite, classify, extract, brainstorm, write, explain; question where there is none, else other. Of a prompt in
+    Alpaca's template its instruction counts. The words are English; tags by a model are
     a matter of `hf_classifier`. The manifest counts every tag by source. `filter: "tags LIKE '%math%'"` keeps one kind.
     """
 
     name: ClassVar[str] = "tags"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "tags of conversations by rules: form, code, math, kind of task"
     origin: ClassVar[str] = "rules of our own; InsTag (Lu et al. 2023) has a model for it"
 
@@ -83,6 +87,16 @@ def tags_of(record: Record, tasks: list[tuple[str, re.Pattern[str]]]) -> list[st
         "unanswered": not answer,
         "choice": len(_CHOICES.findall(prompt)) >= 2,
     }
-    task = next((name for name, pattern in tasks if pattern.search(prompt)), "other")
-    found = {name for name, holds in form.items() if holds} | {task}
+    found = {name for name, holds in form.items() if holds} | {_task(prompt, tasks)}
     return [name for name in TAGS if name in found]
+
+
+def _task(prompt: str, tasks: list[tuple[str, re.Pattern[str]]]) -> str:
+    """The task whose word stands first; `question` is what is left."""
+    asked = _INSTRUCTION.search(prompt)
+    text = prompt if asked is None else asked[1]
+    *verbs, (last, question) = tasks
+    places = [(found.start(), at) for at, (_, pattern) in enumerate(verbs) if (found := pattern.search(text))]
+    if places:
+        return verbs[min(places)[1]][0]
+    return last if question.search(text) else "other"

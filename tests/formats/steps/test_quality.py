@@ -120,13 +120,32 @@ def test_refusals() -> None:
         "He said that he was sorry and could not help.": None,
         "AI is a field of computer science.": None,
         "I cannot overstate how much I like it.": None,
+        "I can't help but smile. I can\u2019t help it.": None,
+        "Sorry, but I'm not going to answer this.": "refusal",
+        "I am an AI and cannot see the picture.": "refusal",
+        "I'm sorry, but I don't have the ability to book flights.": "refusal",
+        "I'm afraid I'm unable to participate in that.": "refusal",
+        "TensorFlow was developed by Google.": None,
+        ":-(": "empty", "\U0001f60c": None,
     }  # fmt: skip
     rows = table(*(("What is it?", answer) for answer in cases))
     assert reasons(Refusals(), rows) == [None if kind is None else f"refusals.{kind}" for kind in cases.values()]
-    assert reasons(Refusals(kinds=("empty",)), rows).count("refusals.empty") == 2
+    assert reasons(Refusals(kinds=("empty",)), rows).count("refusals.empty") == 3
     late = "word " * 40 + "I'm sorry, but I can't help with that."
     assert reasons(Refusals(kinds=("refusal",), head=200), table(("q", late))) == [None]
     assert reasons(Refusals(kinds=("refusal",), head=250), table(("q", late))) == ["refusals.refusal"]
+
+
+def test_the_first_verb_names_the_task() -> None:
+    head = "Below is an instruction that describes a task. Write a response.\n\n### Instruction:\n{}\n\n### Response:\n"
+    cases = {
+        "Write a script to find all files.": "write", "Find all names, then write them down.": "extract",
+        head.format("Classify the animals."): "classify", head.format("Who is it?"): "question",
+        "What is the correct answer?": "question", "Correct the spelling.": "rewrite",
+        "cp $a $b on 12/25 at 3-5": "other", "Say 3 / 4 in words": "math other", "so $\\alpha$": "math other",
+    }  # fmt: skip
+    rows = table(*((prompt, "ok") for prompt in cases))
+    assert run_step(Tags(), rows).column("tags").to_pylist() == list(cases.values())
 
 
 def test_tags() -> None:
