@@ -21,7 +21,7 @@ FILE = "ledger.json"
 
 
 class RoundLedger(Node):
-    """Prompts, samples, accepted rows, rewards, pass rate, tokens of a round; and whether more samples still help.
+    """Prompts, samples, accepted rows, rewards, pass rate, tokens and cost of a round; and whether more samples still help.
 
     gap is the mean over prompts of the best score less the mean one: what selection can still gain (Touvron et al. 2023, figure 7). Three things say
     that a further round is not worth it: a gap below `min_gap`; figures of this round that are all less than `min_gain` above those of the round
@@ -55,7 +55,7 @@ class RoundLedger(Node):
         table = table_of(inputs[self.pool])
         batch = table.combine_chunks().to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], schema=table.schema)
         pool = pool_of(batch)
-        info = self._figures(pool, batch, table_of(inputs[self.rows]))
+        info = self._figures(pool, batch, table_of(inputs[self.rows])) | _asked(Path(inputs[self.pool].folder))
         last = json.loads((Path(inputs[self.before[0]].folder) / FILE).read_text("utf-8")) if self.before else None
         reasons = self._reasons(info, last)
         if reasons:
@@ -110,6 +110,15 @@ class RoundLedger(Node):
         if watched is not None and earlier is not None and watched < earlier and now["mean"] > last["mean"]:
             found.append(f"{self.by} rose while {self.watch}, which is not selected for, fell: over-optimisation, stop before this round")
         return found
+
+
+def _asked(folder: Path) -> dict[str, Any]:
+    """What the pool's steps sent to models: tokens of prompts, and the cost where a price was given. Nothing for a pool that was read."""
+    notes = folder / "_dataset.json"
+    findings = json.loads(notes.read_bytes()).get("findings", {}) if notes.is_file() else {}
+    asked = [found for found in findings.values() if isinstance(found, dict) and "tokens_in" in found]
+    costs = [found["cost"] for found in asked if "cost" in found]
+    return ({"tokens_in": sum(found["tokens_in"] for found in asked)} if asked else {}) | ({"cost": sum(costs)} if costs else {})
 
 
 def _samples(pool: Pool) -> list[int | None]:

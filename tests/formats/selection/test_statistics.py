@@ -24,6 +24,7 @@ from formats.records import Candidate, Message, Record
 from formats.selection.best import SelectBest
 from formats.selection.control import ControlNode
 from formats.selection.gather import GatherNode
+from formats.selection.ledger import RoundLedger
 from formats.selection.page import html_page
 from formats.selection.pool import pool_of
 from formats.selection.report import lines, report
@@ -138,3 +139,14 @@ def test_the_report_says_what_is_there() -> None:
         "distribution of the score", "pass at k", "best of n", "score by length", "agreement of scores"
     ]  # fmt: skip
     assert "<b>" not in page and "<s>" not in page and "<script" not in page
+
+
+def test_the_ledger_has_tokens_and_cost(tmp_path: Path) -> None:
+    pool, rows = node(tmp_path, "pool", pool_table(SCORES)), node(tmp_path, "rows", pool_table(SCORES[:1]))
+    ledger = RoundLedger(pool="pool", rows="rows", by="r")
+    without = ledger.run({"pool": pool, "rows": rows}, tmp_path, WorkContext(), lambda share, what: None).info
+    assert without["tokens"] == 40 and without["accepted"] == 1 and "cost" not in without
+    asked = {"generate": {"tokens_in": 7, "cost": 0.25}, "score": {"tokens_in": 3, "cost": 0.5}, "select_best": {"rows": 1}}
+    (tmp_path / "_dataset.json").write_text(json.dumps({"findings": asked}))
+    info = ledger.run({"pool": pool, "rows": rows}, tmp_path, WorkContext(), lambda share, what: None).info
+    assert info == {**without, "tokens_in": 10, "cost": 0.75}
