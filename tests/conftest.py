@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import settings
+
+settings.register_profile("any_machine", deadline=None)  # no test is about time, and cores may be busy
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,12 @@ import numpy as np
 from numba import types
 
 from curate.kernels.characters import UPPER, bits_at
-from curate.kernels.compiled import kernel, leaf, ro, ro2, rw2
+from curate.kernels.compiled import kernel, leaf, ro, ro2, rw, rw2
 from curate.kernels.whitespace import space_width, strip
 
 # Columns of `counts`: sentences, those that are questionable by any rule that is on, and by each rule.
-SENTENCES, QUESTIONABLE, LIST_CASE, LENGTH, TECHNICAL, CURSED = range(6)
-COLUMNS = 6
+SENTENCES, QUESTIONABLE, LIST_CASE, LENGTH, TECHNICAL, CURSED, LANGUAGE = range(7)
+COLUMNS = 7
 
 # Rules, as bits: 1 << (column - LIST_CASE).
 CURSED_STRINGS = (
@@ -81,9 +81,25 @@ def _ends_here(data: Any, at: int, end: int) -> Any:
     return (b == 46 or b == 33 or b == 63) and (at == end or space_width(data, at, end) > 0)
 
 
+@kernel(_i64(ro(_u8), ro(_i64), rw(_i64), rw(_i64)), allocates=False)
+def sentences(data: Any, offsets: Any, stops: Any, document: Any) -> int:
+    """Write where every sentence stops, blank ones too, and its document; return how many there are, also where there is no room for all."""
+    count = 0
+    for d in range(offsets.size - 1):
+        at, end = offsets[d], offsets[d + 1]
+        while at < end:
+            at += 1
+            while at < end and not _ends_here(data, at, end):
+                at += 1
+            if count < stops.size:
+                stops[count], document[count] = at, d
+            count += 1
+    return count
+
+
 @kernel(
     types.void(
-        ro(_u8), ro(_i64), ro(_u8), ro2(_i32), ro(_u8), ro(_i32), ro(_i32), _i64, _f64, _i64, _i64, _i64, _f64, rw2(_i64),
+        ro(_u8), ro(_i64), ro(_u8), ro2(_i32), ro(_u8), ro(_i32), ro(_i32), _i64, _f64, _i64, _i64, _i64, _f64, ro(types.boolean), rw2(_i64),
     ),
     allocates=False,
 )  # fmt: skip
@@ -101,9 +117,14 @@ def judge_sentences(  # type: ignore[no-untyped-def]
     least_chars,
     most_chars,
     most_technical,
+    foreign,
     counts,
 ):
-    """Count sentences and questionable ones into counts: i64[n, COLUMNS], zeros. rules: bit k for column LIST_CASE + k."""
+    """Count sentences and questionable ones into counts: i64[n, COLUMNS], zeros.
+
+    rules: bit k for column LIST_CASE + k; foreign: bool[s], by sentence as `sentences` cuts them (not read without the bit of LANGUAGE)
+    """
+    piece = 0
     for d in range(offsets.size - 1):
         at, end = offsets[d], offsets[d + 1]
         while at < end:
@@ -112,6 +133,7 @@ def judge_sentences(  # type: ignore[no-untyped-def]
                 stop += 1
             first, last = strip(data, at, stop)
             at = stop
+            piece += 1
             if first >= last:
                 continue
             chars = tokens = capitals = technical = 0
@@ -143,7 +165,9 @@ def judge_sentences(  # type: ignore[no-untyped-def]
                 hit |= 4
             if rules & 8 and _cursed(data, first, last, step, byte_class, ends, further):
                 hit |= 8
+            if rules & 16 and foreign[piece - 1]:
+                hit |= 16
             if hit:
                 counts[d, QUESTIONABLE] += 1
-                for k in range(4):
+                for k in range(5):
                     counts[d, LIST_CASE + k] += (hit >> k) & 1

@@ -67,6 +67,21 @@ def test_madlad(bad: int, settings: dict[str, Any], expected: str | None) -> Non
     assert reason(Madlad(**settings), " ".join(["Short one."] * bad + [GOOD] * (6 - bad))) == expected
 
 
+GERMAN = "Der alte Mann ging am Abend langsam nach Hause und dachte an das Meer."
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings", "expected"),
+    [
+        (2, {}, None), (2, {"rules": ["language"]}, "madlad.questionable"), (1, {"rules": ["language"]}, None), (0, {"rules": ["language"]}, None),
+        (2, {"rules": ["language"], "min_language_score": 1.0}, None), (6, {"rules": ["language"]}, None),
+    ],
+)  # fmt: skip
+def test_madlad_sentences_in_another_language(texts: int, settings: dict[str, Any], expected: str | None) -> None:
+    english = "The old man walked home slowly in the evening and thought about the sea."
+    assert reason(Madlad(**settings), "  ".join([english] * (6 - texts) + [GERMAN] * texts)) == expected
+
+
 @pytest.mark.parametrize(
     ("sentence", "rule"),
     [
