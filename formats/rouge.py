@@ -63,15 +63,19 @@ class Accepted:
     def __init__(self, threshold: float, order: dict[str, int]) -> None:
         self.threshold, self._order = threshold, order
         self._texts: list[list[str]] = []
-        self._counts: list[Counter[str]] = []
-        self._index: dict[tuple[str, int], list[int]] = {}
+        self._lengths: list[int] = []
+        self._keys: list[frozenset[int]] = []  # words of a text, each repetition a key of its own
+        self._numbers: dict[tuple[str, int], int] = {}  # of keys
+        self._index: dict[int, list[int]] = {}
 
     def add(self, text: list[str]) -> None:
         """Accept a text."""
         number = len(self._texts)
+        prefix, keys = self._prefix(text)
         self._texts.append(text)
-        self._counts.append(Counter(text))
-        for key in self._prefix(text):
+        self._lengths.append(len(text))
+        self._keys.append(keys)
+        for key in prefix:
             self._index.setdefault(key, []).append(number)
 
     def nearest(self, text: list[str]) -> tuple[float, int]:
@@ -79,20 +83,21 @@ class Accepted:
         best, at = 0.0, -1
         if not text:
             return best, at
-        candidates = {n for key in self._prefix(text) for n in self._index.get(key, ())}
-        counts, masks, m = Counter(text), places(text), len(text)
-        for number in sorted(candidates):
-            other = self._texts[number]
-            needed = max(self.threshold, best) * (m + len(other)) / 2 - _EPSILON
-            if min(m, len(other)) < needed or not _overlaps(counts, self._counts[number], needed):
+        prefix, keys = self._prefix(text)
+        masks, m, lengths = places(text), len(text), self._lengths
+        # Two texts share at most the words of the shorter one: only lengths in this range can reach the threshold.
+        shortest, longest = m * self.threshold / (2 - self.threshold) - _EPSILON, m * (2 - self.threshold) / self.threshold + _EPSILON
+        for number in sorted({n for key in prefix for n in self._index.get(key, ()) if shortest <= lengths[n] <= longest}):
+            n = lengths[number]
+            if len(keys & self._keys[number]) < max(self.threshold, best) * (m + n) / 2 - _EPSILON:
                 continue
-            score = 2 * lcs(masks, m, other) / (m + len(other))
+            score = 2 * lcs(masks, m, self._texts[number]) / (m + n)
             if score >= self.threshold and score > best:
                 best, at = score, number
         return best, at
 
-    def _prefix(self, text: list[str]) -> list[tuple[str, int]]:
-        """The rarest words (each repetition is a word of its own), one of which every near text shares."""
+    def _prefix(self, text: list[str]) -> tuple[list[int], frozenset[int]]:
+        """(keys of the rarest words, one of which every near text shares; keys of all words). Each repetition has a key of its own."""
         seen: Counter[str] = Counter()
         keys = []
         for word in text:
@@ -101,13 +106,8 @@ class Accepted:
         keys.sort(key=lambda k: (self._order.get(k[0], -1), k))
         # The shortest text that can reach the threshold has m * t / (2 - t) words, all of them shared.
         shared = math.ceil(len(text) * self.threshold / (2 - self.threshold) - _EPSILON)
-        return keys[: len(keys) - shared + 1]
-
-
-def _overlaps(a: Counter[str], b: Counter[str], needed: float) -> bool:
-    if len(a) > len(b):
-        a, b = b, a
-    return sum(min(n, b[w]) for w, n in a.items() if w in b) >= needed
+        numbers = [self._numbers.setdefault(key, len(self._numbers)) for key in keys]
+        return numbers[: len(numbers) - shared + 1], frozenset(numbers)
 
 
 def rarity(texts: Sequence[Sequence[str]]) -> dict[str, int]:

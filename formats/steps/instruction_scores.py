@@ -27,7 +27,8 @@ class Ifd(Step):
     `ifd_score`: their ratio, on the losses' exponentials as in Superfiltering. Above 1 the prompt makes the answer less likely: they don't
     belong together. The tokens are those that `render` trains, so the stop token counts; the first answer token is left out of both where the
     tokenizer has no bos token, since it has no context alone. Rows that can't be rendered, or are longer than `max_length`, have no
-    score and are kept: null is never taken for a number. A small model does (GPT-2 in Superfiltering); 20 to 200 rows/s per core with 100 M parameters.
+    score and are kept: null is never taken for a number. A small model does (GPT-2 in Superfiltering). Two forward passes a row:
+    what they cost is the model's speed.
     """
 
     name: ClassVar[str] = "ifd"

@@ -30,7 +30,8 @@ class Novelty(CorpusStep):
 
     The result is that of comparing every prompt with every kept one; only pairs that share rare words are scored (`formats/rouge.py`). The
     most similar kept prompt is stored as partner. Records without a prompt, or whose prompt has no words, are kept.
-    Compares all prompts in one task: memory for 1 million prompts of 20 words is about 2 GB. Misses rewordings: ROUGE-L counts words.
+    Compares all prompts in one task, and the time grows with the square of their number: 1,000 real prompts of 33 words took 0.3 CPU
+    seconds, 4,000 took 2.1. For more than some 50,000 put `dedup_prompts` before it, or instead. Misses rewordings: ROUGE-L counts words.
     """
 
     name: ClassVar[str] = "novelty"
