@@ -9,6 +9,8 @@ import pytest
 
 import curate as toolkit
 from curate.errors import RecipeError
+from curate.executors import local, process
+from curate.executors.process import is_as_new
 from curate.recipe import load_recipe
 from curate.recipe_nodes import DatasetNode, SpecialNode
 from curate.runner import Silent
@@ -134,15 +136,27 @@ def test_values_can_be_set_before_unrolling(tmp_path: Path) -> None:
     assert set(recipe.nodes) == {"gold", "after", "pool@1", "rows@1", "seen@1", "train@1", "start@1"}
 
 
-def test_a_loop_runs_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_loop_runs_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[bool] = []
+
+    class Counted(local._Worker):
+        def __init__(self, wide: bool) -> None:
+            started.append(wide)
+            super().__init__(wide)
+
+    monkeypatch.setattr(local, "_Worker", Counted)
     recipe = write(tmp_path)
     wanted = ["train@2", "seen@2", "rows@2.random", "rows@2.no_new_rows"]
     result = toolkit.run(recipe, out=tmp_path / "out", workers=1, only=wanted)
     made = result.manifest["datasets"]
     assert made["rows@2"]["rows_out"] == made["rows@2.random"]["rows_out"] == 4 and made["rows@2.no_new_rows"]["rows_out"] == 0
     assert made["train@2"]["rows_out"] == 9 and made["seen@2"]["info"]["accepted"] == 4 and made["seen@2"]["info"]["samples"] == 12
+    assert sorted(started) == [False, True]  # nine nodes one after the other in one process: torch would be imported once
     again = toolkit.run(recipe, out=tmp_path / "out", workers=1, only=wanted)
     assert again.tasks["run"] == 0
+    assert is_as_new()
+    monkeypatch.setattr(process, "KEPT_BELOW", 0)
+    assert not is_as_new()
 
 
 def test_rounds_end_where_the_ledger_says_so(tmp_path: Path) -> None:
