@@ -64,7 +64,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--rows", type=int, default=800, help="seed rows with solutions")
     options.add_argument("--heldout", type=int, default=1000)
-    options.add_argument("--prompts", type=int, default=1500, help="of each round")
+    options.add_argument("--prompts", type=int, default=1000, help="of each round")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("-o", "--out", type=Path, default=Path(__file__).with_name("arithmetic"))
     given = options.parse_args()

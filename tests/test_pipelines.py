@@ -94,9 +94,9 @@ def test_rejection_sampling_recipe_is_valid_on_generated_problems(tmp_path: Path
     assert {name: len(rows) for name, rows in files.items()} == {
         "heldout": 1000,
         "seed": 800,
-        "prompts-1": 1500,
-        "prompts-2": 1500,
-        "prompts-3": 1500,
+        "prompts-1": 1000,
+        "prompts-2": 1000,
+        "prompts-3": 1000,
     }
     prompts = [row["prompt"] for rows in files.values() for row in rows]
     assert len(prompts) == len(set(prompts))
