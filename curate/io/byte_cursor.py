@@ -64,14 +64,14 @@ class ByteCursor:
     def peek(self, size: int) -> bytes:
         """The next bytes, `size` of them unless the content ends or breaks before; they stay to be taken."""
         if len(self._data) - self._at < size:
-            pieces = [self._data[self._at :]]
-            held = len(pieces[0])
+            held = len(self._data) - self._at
+            pieces = [self._data[self._at :]] if held else []
             self._base += self._at
             self._at = 0
             while held < size and (piece := self._more(self._base + held)):
                 pieces.append(piece)
                 held += len(piece)
-            self._data = b"".join(pieces)
+            self._data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return self._data[self._at : self._at + size]
 
     def take(self, size: int) -> bytes:

@@ -9,12 +9,11 @@ and `find_member` takes a test of the content for that reason.
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from curate.errors import DataError
-from curate.io.streams import INPUT, PIECE, Broken, from_disk, until_error
+from curate.io.streams import INPUT, PIECE, Broken, from_disk, until_error, zlib
 
 MAGIC = b"\x1f\x8b\x08"
 SCAN = 1 << 20  # bytes looked through at once

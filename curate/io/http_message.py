@@ -8,11 +8,10 @@ A body that ends early gives what is there and says so.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from curate.io.streams import PIECE
+from curate.io.streams import PIECE, zlib
 
 HEADERS = 64 << 10  # bytes of headers that are looked at
 HEADERS_END = re.compile(rb"\r?\n\r?\n")

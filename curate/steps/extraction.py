@@ -90,7 +90,7 @@ class Extract(Step):
         return lambda batch: self._extracted(batch, calls)
 
     def _extracted(self, batch: pa.RecordBatch, calls: GuardedCalls) -> Outcome:
-        pages = [page or b"" for page in batch.column("text").cast(pa.large_binary()).to_pylist()]
+        pages = _pages(batch.column("text").cast(pa.large_binary()))
         full = [row for row, page in enumerate(pages) if page]
         answers: list[dict[str, str]] = [{}] * len(pages)
         unreadable: dict[int, str] = {}
@@ -107,3 +107,13 @@ class Extract(Step):
             keep = np.array([bool(a.get("text")) for a in answers], bool)
             verdict = Verdict(pa.array(keep), pa.array([None if k else EMPTY for k in keep], pa.string()))
         return Outcome(with_columns(batch, columns), verdict, unreadable=unreadable)
+
+
+def _pages(texts: pa.LargeBinaryArray) -> list[memoryview]:
+    """Texts where they lie, without a copy; null as an empty one."""
+    _, offsets, data = texts.buffers()
+    if data is None:
+        return [memoryview(b"")] * len(texts)
+    bounds = np.frombuffer(offsets, np.int64, len(texts) + 1, texts.offset * 8).tolist()
+    view, there = memoryview(data), texts.is_valid().to_pylist()
+    return [view[start:stop] if full else view[:0] for start, stop, full in zip(bounds, bounds[1:], there, strict=False)]

@@ -46,7 +46,7 @@ class GuardedCalls:
         self._served = 0
         self._owned: list[socket.socket] = []  # closed when this object goes
 
-    def __call__(self, documents: Sequence[bytes]) -> list[bytes | Failure]:
+    def __call__(self, documents: Sequence[bytes | memoryview]) -> list[bytes | Failure]:
         """One answer for each document, in order."""
         answers: list[bytes | Failure] = []
         for start, stop in _chunks(documents):
@@ -54,7 +54,7 @@ class GuardedCalls:
                 answers += self._chunk(documents[max(start, len(answers)) : stop])
         return answers
 
-    def _chunk(self, documents: Sequence[bytes]) -> list[bytes | Failure]:
+    def _chunk(self, documents: Sequence[bytes | memoryview]) -> list[bytes | Failure]:
         """Answers for the first of them: all, or up to the one that ended the process."""
         if self._work is None or self._served >= RECYCLED_AFTER:
             self._fork()
@@ -79,7 +79,7 @@ class GuardedCalls:
             answers.append(self._death())
         return answers
 
-    def _send(self, documents: Sequence[bytes]) -> None:
+    def _send(self, documents: Sequence[bytes | memoryview]) -> None:
         assert self._work is not None
         head = struct.pack(f">{len(documents) + 1}I", len(documents), *map(len, documents))
         self._work.sendall(b"".join([head, *documents]))
@@ -145,7 +145,7 @@ def _end(process: subprocess.Popen[bytes], sockets: list[socket.socket]) -> None
     process.wait()
 
 
-def _chunks(documents: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+def _chunks(documents: Sequence[bytes | memoryview]) -> Iterator[tuple[int, int]]:
     """(start, stop) of runs with at most CHUNK_DOCUMENTS documents and about CHUNK_BYTES."""
     start = held = 0
     for number, document in enumerate(documents):

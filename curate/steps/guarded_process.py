@@ -53,14 +53,13 @@ def serve_forks(control: socket.socket) -> None:
 
 def receive(sock: socket.socket, size: int) -> bytes:
     """Exactly `size` bytes. Raises EOFError where the other side is gone."""
-    held = bytearray(size)
-    view = memoryview(held)
-    while len(view):
-        got = sock.recv_into(view)
+    data = sock.recv(size, socket.MSG_WAITALL) if size else b""
+    while len(data) < size:
+        got = sock.recv(size - len(data), socket.MSG_WAITALL)
         if not got:
             raise EOFError
-        view = view[got:]
-    return bytes(held)
+        data += got
+    return data
 
 
 def _serve(work: socket.socket, function: Callable[[bytes], bytes], cpu_s: float, memory_bytes: int) -> None:

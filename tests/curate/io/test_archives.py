@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 import zlib
@@ -20,6 +21,7 @@ pytest.importorskip("resiliparse")
 
 from curate.io.archives import ArchiveReader, ArcReader, WarcReader, WetReader
 from curate.io.reader import Unreadable
+from curate.io.streams import decompressed, fill
 from tests.curate.io.archive_files import arc_record, http, warc_record
 
 Found = tuple[list[dict[str, Any]], list[Unreadable], Counter[str]]
@@ -321,3 +323,31 @@ def test_no_bytes_hang_or_raise(tmp_path_factory: pytest.TempPathFactory, data: 
     rows, damage, _ = read(path)
     assert len(rows) <= 3 and (damage or rows or not content)
     assert all(d.error and len(d.content) <= 4096 for d in damage)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_zstd_with_a_dictionary_at_the_start(tmp_path: Path, packed: bool) -> None:
+    """The zstd WARC files of IIPC's proposal: a skippable frame with the dictionary, then a frame for each record."""
+    records = [warc_record("response", f"<p>{i} {'word ' * i}", f"http://e.org/{i}") for i in range(60)]
+    trained = zstandard.train_dictionary(4096, [*records] * 20)
+    packer = zstandard.ZstdCompressor(dict_data=trained)
+    held = zstandard.compress(trained.as_bytes()) if packed else trained.as_bytes()
+    frame = b"\x5d\x2a\x4d\x18" + len(held).to_bytes(4, "little") + held
+    body = b"".join(packer.compress(record) for record in records)
+    (tmp_path / "a.warc.zst").write_bytes(frame + body)
+    (tmp_path / "b.warc.gz").write_bytes(b"".join(map(gzip.compress, records)))
+    assert [r["text"] for r in read(tmp_path / "a.warc.zst")[0]] == [r["text"] for r in read(tmp_path / "b.warc.gz")[0]]
+    (tmp_path / "a.warc.zst").write_bytes(frame[: len(frame) // 2])
+    assert "dictionary ends early" in read(tmp_path / "a.warc.zst")[1][0].error
+    (tmp_path / "a.warc.zst").write_bytes(body)
+    assert "zstd stream is damaged" in read(tmp_path / "a.warc.zst")[1][0].error
+
+
+def test_zstd_lines_with_a_dictionary_from_the_middle() -> None:
+    """Reading may start at any frame; the dictionary is at the start of the file."""
+    lines = [b'{"text": "%d some words"}\n' % i for i in range(2000)]
+    trained = zstandard.train_dictionary(1024, [*lines])
+    frames = [zstandard.ZstdCompressor(dict_data=trained).compress(line) for line in lines]
+    file = io.BytesIO(b"\x5d\x2a\x4d\x18" + len(trained.as_bytes()).to_bytes(4, "little") + trained.as_bytes() + b"".join(frames))
+    at = sum(map(len, lines[:1500])) + 3
+    assert fill(decompressed(file, at), 1 << 20)[0] == b"".join(lines)[at:]
