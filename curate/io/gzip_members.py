@@ -87,7 +87,7 @@ class GzipMembers:
     def _step(self, size: int) -> bytes:
         before = self._inflate.copy()
         try:
-            out = self._inflate.decompress(self._input, size)
+            out: bytes = self._inflate.decompress(self._input, size)
         except zlib.error as error:
             self._break(f"the gzip stream is damaged ({error})")
             return until_error(before, self._input)
