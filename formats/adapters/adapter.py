@@ -166,6 +166,19 @@ def with_side(meta: Row, row: Row, adapter: Adapter, family: str) -> Row:
     return row
 
 
+def pair_side(meta: Row, row: Row, adapter: Adapter, family: str) -> Row:
+    """`with_side` for a row of a pair, whose keys are all native. Empties meta where there is nothing to move."""
+    side = meta.get("meta")
+    if not adapter.native.isdisjoint(meta) or (side is not None and (family in side or "columns" in side)):
+        return with_side(meta, row, adapter, family)
+    if side is not None:
+        del meta["meta"]
+    row.update(meta)
+    if side:
+        row["meta"] = side  # last, as everywhere
+    return row
+
+
 def lost_fields(record: Record, holds: frozenset[str]) -> set[str]:
     """Fields that a record has and a format does not hold."""
     lost: set[str] = set()

@@ -22,11 +22,11 @@ from formats.adapters.adapter import (
     kind,
     notes,
     only_text,
+    pair_side,
     plain_pair,
     side_fields,
     want_text,
     with_notes,
-    with_side,
 )
 from formats.adapters.chatml import inline
 from formats.records import Message, Record
@@ -111,7 +111,7 @@ class Alpaca(Adapter):
                 return self.write(Record([Message("user", question), Message("assistant", answer)], meta=meta), set())[0]
             if question[at : at + 1] == "\n" and len(question) > at + 1:
                 row["instruction"], row["input"] = question[:at], question[at + 1 :]
-        return with_side(meta, row, self, "alpaca") if meta else row
+        return pair_side(meta, row, self, "alpaca") if meta else row
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         kept = notes(record, "alpaca")

@@ -16,10 +16,10 @@ from formats.adapters.adapter import (
     kind,
     notes,
     pair_meta,
+    pair_side,
     plain_pair,
     side_fields,
     with_notes,
-    with_side,
 )
 from formats.adapters.turns import OPENAI, SHAREGPT, Spelling, call_text, read_turn, tools_text, write_turn
 from formats.records import Message, Record, is_plain
@@ -78,7 +78,7 @@ class Messages(Adapter):
 
     def write_pair(self, question: str, answer: str, meta: Row) -> Row:
         row: Row = {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-        return with_side(meta, row, self, "messages") if meta else row
+        return pair_side(meta, row, self, "messages") if meta else row
 
     def evidence(self, row: Row) -> str | None:
         turns = row.get("messages")
@@ -135,7 +135,7 @@ class ShareGpt(Adapter):
         if side and "sharegpt" in side:
             return self.write(Record([Message("user", question), Message("assistant", answer)], meta=meta), set())[0]
         row: Row = {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
-        return with_side(meta, row, self, "sharegpt") if meta else row
+        return pair_side(meta, row, self, "sharegpt") if meta else row
 
     def write(self, record: Record, lost: set[str]) -> list[Row]:
         kept = notes(record, "sharegpt")
