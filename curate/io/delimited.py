@@ -100,6 +100,10 @@ class Table(Generic[S]):
                 return
             if header is None and cells:
                 header = cells
+                if twice := [name for name in header if header.count(name) > 1]:
+                    message = f"column {twice[0]!r} stands twice in the header: rename one; nothing of the file is read"
+                    rows.unreadable.append(Unreadable(self.path, 0, message, self.taken[0].raw[:HEAD]))
+                    return
             yield
 
     def _parser(self) -> Iterator[list[str]]:

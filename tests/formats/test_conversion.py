@@ -210,6 +210,9 @@ def test_broken_csv_is_quarantined_with_place_and_reason(tmp_path: Path) -> None
         "only one": "1 fields",
         "3,4": "'messages' is text",
     }
+    (tmp_path / "a.csv").write_text("text,x,x\na,b,c\n")
+    report, _ = convert(str(tmp_path / "a.csv"), "text", tmp_path / "c.jsonl", "text")
+    assert report.unreadable == {"source.unreadable": 1} and "'x' stands twice" in report.examples["source.unreadable"][0]
 
 
 REGISTRY = {
