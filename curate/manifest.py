@@ -13,7 +13,7 @@ from curate.contamination import note_contamination
 from curate.done import Done, data_files
 from curate.errors import StepError
 from curate.figures import add
-from curate.plan import Plan
+from curate.plan import Plan, needs
 from curate.recipe_nodes import SpecialNode
 from curate.step import CorpusStep
 
@@ -167,7 +167,7 @@ def make_manifest(plan: Plan, done: dict[str, Done]) -> dict[str, Any]:
         if label in done:
             node = plan.recipe.nodes[name]
             is_model = isinstance(node, SpecialNode) and node.node.is_model
-            (models if is_model else datasets)[name] = node_entry(plan, name, done)
+            (models if is_model else datasets)[name] = {**node_entry(plan, name, done), "made_from": needs(node, plan.recipe)}
     nodes = {s.label: s.node for s in plan.stages}
     stages = {
         d.label: {"node": nodes[d.label], "key": d.key, "digest": d.digest, "tasks": len(d.receipts), "bytes": d.bytes}

@@ -50,7 +50,8 @@ def run(
     if not quiet:
         console = Console(stderr=as_json)
         print_summary(console, result.manifest, str(result.out), result.seconds, result.tasks["run"], result.tasks["reused"])
-        console.print(f"report: {result.out / 'report.html'}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        if (result.out / "report.html").exists():
+            console.print(f"report: {result.out / 'report.html'}", style="dim", markup=False, highlight=False, soft_wrap=True)
         if verbose:
             print_times(console, result.manifest)
     if as_json:

@@ -213,10 +213,8 @@ def command(run: RunFolder) -> str:
 
 def lineage(run: RunFolder) -> Sequence[tuple[str, str, str, str]]:
     """(node, made from, key, digest) of everything in the run."""
-    made = []
-    for kind in ("datasets", "models"):
-        for name, entry in run.manifest[kind].items():
-            above = [entry["from"]] if entry.get("from") else [s["name"] for s in entry.get("info", {}).get("sources", ())]
-            data = (run.lock.get("models") or {}).get(name, {}).get("data") if kind == "models" else None
-            made.append((name, ", ".join([*above, *([data] if isinstance(data, str) else [])]), entry["key"][:12], entry["digest"][:12]))
-    return made
+    return [
+        (name, ", ".join(entry.get("made_from", ())), entry["key"][:12], entry["digest"][:12])
+        for kind in ("datasets", "models")
+        for name, entry in run.manifest[kind].items()
+    ]

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -263,15 +264,26 @@ def _quarantine(run: RunFolder, name: str) -> list[Mapping[str, str]]:
 
 
 def _curves(run: RunFolder, name: str) -> dict[str, list[tuple[float, float]]]:
-    """Series of metrics.jsonl by step: everything whose name speaks of a loss, an accuracy or a learning rate."""
+    """Series of metrics.jsonl by step: losses (each source's too, where there are several), learning rate, accuracies, margins."""
     path = run.root / name / "metrics.jsonl"
     found: dict[str, list[tuple[float, float]]] = {}
     if path.exists():
         with open(path, encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
-                for key, value in row.items():
-                    wanted = key == "lr" or any(word in key for word in ("loss", "accuracy", "margin"))
-                    if wanted and isinstance(value, int | float) and isinstance(row.get("step"), int) and value == value:
-                        found.setdefault(key, []).append((float(row["step"]), float(value)))
+                if isinstance(row.get("step"), int):
+                    for key, value in _told(row):
+                        if isinstance(value, int | float) and math.isfinite(value):
+                            found.setdefault(key, []).append((float(row["step"]), float(value)))
     return {key: points for key, points in found.items() if len(points) > 1}
+
+
+def _told(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in row.items():
+        if key in ("lr", "learning_rate"):
+            yield "learning rate", value
+        elif any(word in key for word in ("loss", "accurac", "margin")):
+            yield key.replace("_", " "), value
+    for column, sources in row.get("by", {}).items():
+        for source, figures in sources.items() if len(sources) > 1 else ():
+            yield f"loss, {column} {visible(str(source), 60)}", figures[0]

@@ -22,6 +22,7 @@ COLOURS = ("--kept", "--gone")  # of the series, stacked from below
 _INK, _FAINT, _MARK = "#010203", "#010204", "#010205"  # stand-ins that are replaced by variables of the page
 _STAND_INS = {_INK: "var(--ink)", _FAINT: "var(--faint)", _MARK: "var(--mark)", "#010206": "var(--kept)", "#010207": "var(--gone)"}
 W, H, BASE, TOP = 400.0, 132.0, 112.0, 12.0
+LEFT = 48.0  # of curves, for two numbers
 CURVE_POINTS = 400
 
 
@@ -63,21 +64,27 @@ def _plain_bars(axis: Axis, bounds: Sequence[float], label: str) -> str:
 
 
 def _plain_curve(points: Sequence[tuple[float, float]], label: str) -> str:
+    """A line; smallest and largest value stand left of it, whole steps below."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     (low, high), (bottom, top) = (min(xs), max(xs)), (min(ys), max(ys))
     wide, tall = (high - low) or 1.0, (top - bottom) or 1.0
-    line = " ".join(f"{(x - low) / wide * W:.1f},{BASE - (y - bottom) / tall * (BASE - TOP):.1f}" for x, y in points)
-    sides = "".join(f"<text x='2' y='{y}' font-size='11' fill='var(--dim)'>{number(v)}</text>" for v, y in ((top, 10), (bottom, BASE - 3)))
-    ticks = [(k / 4, number(low + wide * k / 4)) for k in range(5)]
-    return _frame(f"<polyline points='{line}' fill='none' stroke='var(--kept)' stroke-width='1.6'/>{sides}", ticks, label)
+    line = " ".join(f"{LEFT + (x - low) / wide * (W - LEFT):.1f},{BASE - (y - bottom) / tall * (BASE - TOP):.1f}" for x, y in points)
+    sides = "".join(
+        f"<text x='{LEFT - 5}' y='{y:.0f}' font-size='11' fill='var(--dim)' text-anchor='end'>{number(v)}</text>"
+        for v, y in ((top, TOP + 4), (bottom, BASE))
+    )
+    grid = f"<path d='M{LEFT} {TOP}H{W}' stroke='var(--faint)' stroke-width='.6'/>"
+    steps = sorted({round(low + wide * k / 4) for k in range(5)})
+    ticks = [((LEFT + (step - low) / wide * (W - LEFT)) / W, f"{step:,}") for step in steps if low <= step <= high]
+    return _frame(f"{grid}<polyline points='{line}' fill='none' stroke='var(--kept)' stroke-width='1.6'/>{sides}", ticks, label, LEFT)
 
 
-def _frame(inside: str, ticks: Sequence[tuple[float, str]], label: str) -> str:
+def _frame(inside: str, ticks: Sequence[tuple[float, str]], label: str, left: float = 0) -> str:
     words = "".join(
         f"<text x='{at * W:.1f}' y='{H - 5}' font-size='11' fill='var(--dim)' text-anchor='{_anchor(at)}'>{escape(text)}</text>"
         for at, text in ticks
     )
-    axis = f"<path d='M0 {BASE}H{W}' stroke='var(--faint)'/>"
+    axis = f"<path d='M{left} {BASE}H{W}' stroke='var(--faint)'/>"
     return f"<svg viewBox='0 0 {W:.0f} {H:.0f}' role='img' aria-label='{escape(label, quote=True)}'>{inside}{axis}{words}</svg>"
 
 

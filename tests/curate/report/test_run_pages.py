@@ -140,6 +140,34 @@ def test_plots_by_the_library(run: RunFolder, tmp_path: Path, monkeypatch: pytes
     assert write_report(run.root, True, tmp_path / "b.html").read_bytes() == first
 
 
+@pytest.mark.parametrize("library", [False, True])
+def test_what_was_trained_and_judged_is_shown(run: RunFolder, tmp_path: Path, library: bool) -> None:
+    if library:
+        pytest.importorskip("matplotlib")
+    root = tmp_path / "run"
+    shutil.copytree(run.root, root, symlinks=True)
+    manifest = json.loads((root / "manifest.json").read_text())
+    node = {**manifest["datasets"]["order"], "tokens": 0}
+    figures = {"base": {"told": 0.25, "untold": 0.5}, "chat": {"told": 0.75}}
+    manifest["datasets"]["judged"] = {**node, "kind": "evaluate", "rows_out": 0, "info": {"figures": figures, "items": 12}}
+    manifest["datasets"]["more"] = {**node, "kind": "gather", "rows_out": 7, "info": {"datasets": {"web": {"rows": 9, "kept": 7}}}}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    lines = [
+        {"step": n, "loss": 4.0 / (n + 1), "learning_rate": 1e-4 * n, "rewards/accuracies": n / 9, "norm": 1.0, "bad_loss": "x",
+         "by": {"dataset": {"a": [3.0 - n / 9, 10], "<b>": [2.0, 10]}}}
+        for n in range(9)
+    ]  # fmt: skip
+    (root / "tok" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 9, "loss": NaN}\n')
+    page = write_report(root, library, tmp_path / "page.html").read_text(encoding="utf-8")
+    found = Tables()
+    found.feed(page)
+    assert found.of("judged", "judged") == [("base", [0.25, 0.5]), ("chat", [0.75])]
+    assert found.of("more", "gathered") == [("web", [9, 7])]
+    shown = re.findall(r"<figcaption>([^<]*) <span class=\"dim\">by step", page)
+    assert shown == ["loss", "learning rate", "rewards/accuracies", "loss, dataset a", "loss, dataset &lt;b&gt;"]
+    assert (found.scripts, found.links) == (0, 0)
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
 def test_a_browser_opens_it_without_a_word(run: RunFolder, tmp_path: Path) -> None:
     command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--enable-logging=stderr",
@@ -272,6 +300,19 @@ def test_results_render_in_notebooks(run: RunFolder) -> None:
     assert f"{run.datasets['web']['rows_out']:,}" in result_html(run.manifest, run.root, 1.0)
 
 
+def test_every_recipe_has_a_card() -> None:
+    root = Path(__file__).resolve().parents[3]
+    recipes = {path.stem for path in (root / "pipelines").glob("*.yaml")}
+    assert recipes <= {path.stem for path in (root / "data_cards").glob("*.md")}
+
+
+def test_a_card_says_the_whole_command_and_what_each_node_is_made_from(run: RunFolder, other: RunFolder) -> None:
+    card = (other.root / "card.md").read_text(encoding="utf-8")
+    assert "\ncurate run case.yaml --set datasets.web.steps.gopher_quality.min_words=8 --set " in card
+    made = {name: above for name, above, _, _ in cards.lineage(run)}
+    assert made == {"web": "", "web_tokens": "web, tok", "order": "web_tokens", "tok": "web"}
+
+
 def test_cards_in_the_repository_are_cards() -> None:
     import yaml
 
@@ -284,6 +325,8 @@ def test_cards_in_the_repository_are_cards() -> None:
         text = path.read_text(encoding="utf-8")
         assert card_problem(text) == ""
         assert "MISSING" not in text
+        assert "**Missing" not in text
+        assert not re.search(r"/(home|root|tmp|work|Users)/", text), "a path of somebody's machine"
         assert yaml.safe_load(text.split("---\n")[1])["configs"]
 
 
