@@ -16,7 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
-from curate.errors import DataError
+from curate.errors import DataError, MissingDependency
 from curate.tokens.vocabulary import CONFIG, FILE
 from train.shapes import llama_config
 from train.spec import HUB, Initial
@@ -65,8 +65,18 @@ def _scale_residual(model: PreTrainedModel) -> None:
                 weight.mul_(factor)
 
 
-def load_model(where: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load a causal language model from a folder, or from the hub (`hub:name`, `hub:name@revision`)."""
+def load_model(where: str | Path, dtype: torch.dtype = torch.float32, parts: Mapping[str, Any] | None = None) -> PreTrainedModel:
+    """Load a causal language model from a folder, or from the hub (`hub:name`, `hub:name@revision`).
+
+    parts: sizes of transformers' DistributedConfig: every process loads its part of the matrices
+    """
+    more: dict[str, Any] = {}
+    if parts is not None:
+        try:
+            from transformers.distributed import DistributedConfig
+        except ImportError as error:
+            raise MissingDependency("parallel.tensor needs transformers 5.23 or newer. Run: pip install -U transformers") from error
+        more["distributed_config"] = DistributedConfig(**parts)
     name, revision = str(where), None
     if name.startswith(HUB):
         name, _, revision = name.removeprefix(HUB).partition("@")
@@ -75,7 +85,7 @@ def load_model(where: str | Path, dtype: torch.dtype = torch.float32) -> PreTrai
     try:
         config = AutoConfig.from_pretrained(name, revision=revision or None, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
-            name, config=config, revision=revision or None, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            name, config=config, revision=revision or None, dtype=dtype, use_safetensors=True, trust_remote_code=False, **more
         )
     except (OSError, ValueError) as error:
         raise DataError(f"The model {name} can't be loaded (safetensors only, no code from the repository): {error}") from error
@@ -115,6 +125,10 @@ def save_model(
     if dtype is not None:
         weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in weights.items()}
     kept = {name: getattr(model.config, name, None) for name in ("use_cache", "dtype")}
+    if (
+        getattr(model.config, "distributed_config", None) is not None
+    ):  # the weights are whole: no other process takes part, no reader needs it
+        kept["distributed_config"], model.config.distributed_config = model.config.distributed_config, None
     model.config.use_cache, model.config.dtype = True, str(dtype or next(iter(weights.values())).dtype).removeprefix("torch.")
     if model.generation_config is None or model.generation_config.eos_token_id is None:
         model.generation_config = GenerationConfig.from_model_config(model.config)

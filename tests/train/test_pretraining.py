@@ -237,15 +237,15 @@ def test_killed_at_five_steps_it_goes_on_with_the_same_bits(run: tuple[Path, Nod
         train(run, tmp_path / "killed", **{**changed, "clip": 0.5})
 
 
-def several(run: tuple[Path, NodeInput], out: Path, **changed: Any) -> None:
-    """Two processes, as torchrun starts them."""
+def several(run: tuple[Path, NodeInput], out: Path, ranks: int = 2, **changed: Any) -> None:
+    """Some processes, as torchrun starts them."""
     port = str(free_port())
 
     def rank(number: int) -> None:
-        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
         train(run, out, **changed)
 
-    assert [ended(child) for child in [forked(lambda n=n: rank(n)) for n in range(2)]] == [0, 0]
+    assert [ended(child) for child in [forked(lambda n=n: rank(n)) for n in range(ranks)]] == [0] * ranks
 
 
 def test_two_processes_learn_what_one_learns(run: tuple[Path, NodeInput], tmp_path: Path) -> None:
@@ -268,6 +268,22 @@ def test_two_processes_learn_what_one_learns(run: tuple[Path, NodeInput], tmp_pa
     several(run, tmp_path / "on", **changed)
     on = lines(tmp_path / "on")
     assert on[:25] == one[:25] and max(abs(a["loss"] - b["loss"]) for a, b in zip(one, on, strict=True)) <= 2e-5
+
+
+def test_cut_weights_learn_the_same_and_go_on_with_other_ranks(run: tuple[Path, NodeInput], tmp_path: Path) -> None:
+    """FSDP2 over two processes, then from its checkpoint over four."""
+    changed = {"tokens": 8 * 256, "checkpoints": {"every_steps": 4, "keep": 9}, "prove_isolation": False}
+    assert ended(forked(lambda: train(run, tmp_path / "one", **changed))) == 0
+    several(run, tmp_path / "two", parallel="fsdp2", **changed)
+    work = tmp_path / "four" / "work"
+    work.mkdir(parents=True)
+    (tmp_path / "two" / "work" / "step-00000004").rename(work / "step-00000004")
+    (work / "metrics.jsonl").write_text((tmp_path / "two" / "metrics.jsonl").read_text())
+    several(run, tmp_path / "four", ranks=4, parallel="fsdp2", **changed)
+    one, two, four = (lines(tmp_path / name) for name in ("one", "two", "four"))
+    assert four[:4] == two[:4] and len(one) == len(two) == len(four) == 8
+    for other in (two, four):
+        assert max(abs(a["loss"] - b["loss"]) + abs(a["norm"] - b["norm"]) for a, b in zip(one, other, strict=True)) <= 2e-6
 
 
 def test_a_loss_that_is_no_number_names_documents_and_stops(

@@ -10,6 +10,7 @@ DeepSpeed's config-json page. Numbers that transformers knows better ("auto") ar
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +54,17 @@ def mesh(parallel: Parallel, processes: int) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size > 1}
 
 
+def cut_at_load(parallel: Parallel, processes: int) -> dict[str, Any] | None:
+    """Sizes of transformers' DistributedConfig, with which a model is loaded in parts; None where it is loaded whole.
+
+    accelerate cuts no matrix itself: a model that comes whole stays whole on every process, with a warning.
+    """
+    if parallel.tensor == 1 or processes == 1:
+        return None
+    sizes = {"tp_size": parallel.tensor, "fsdp_size": parallel.shards(processes), "dp_replicate_size": parallel.replicate}
+    return {**sizes, "fsdp_cpu_offload": True} if parallel.offload else sizes
+
+
 def fsdp_config(parallel: Parallel, checkpointing: bool) -> dict[str, Any]:
     """TrainingArguments.fsdp_config for FSDP2: each decoder layer is a unit, gathered for its forward and backward pass."""
     return {
@@ -89,6 +101,15 @@ def arguments(parallel: Parallel, processes: int, checkpointing: bool) -> dict[s
     """Keyword arguments for transformers' TrainingArguments. One process shards nothing."""
     if processes == 1 or parallel.mode == "ddp":
         return {"gradient_checkpointing": checkpointing}
+    if cut_at_load(parallel, processes) is not None:
+        from accelerate import ParallelismConfig
+
+        # transformers 5.23 writes no optimizer's state for models that were loaded in parts.
+        return {
+            "parallelism_config": ParallelismConfig(**mesh(parallel, processes)),
+            "gradient_checkpointing": checkpointing,
+            "save_strategy": "no",
+        }
     if parallel.mode == "fsdp2":
         found: dict[str, Any] = {"fsdp": True, "fsdp_config": fsdp_config(parallel, checkpointing), "gradient_checkpointing": False}
         if sizes := mesh(parallel, processes):
@@ -117,12 +138,18 @@ def accelerate_config(parallel: Parallel, processes: int, machines: int = 1) -> 
         return {**found, "distributed_type": "MULTI_GPU"}
     if parallel.mode in ZERO_STAGE:
         return {**found, "distributed_type": "DEEPSPEED", "deepspeed_config": _plugin(parallel)}
+    if cut_at_load(parallel, processes) is not None:
+        return {**found, "distributed_type": "MULTI_GPU", "parallelism_config": _prefixed(mesh(parallel, processes))}
     given = fsdp_config(parallel, False)
     fsdp = {f"fsdp_{k}": v for k, v in given.items() if k not in ("cpu_offload", "version")}
     found |= {"distributed_type": "FSDP", "fsdp_config": {**fsdp, "fsdp_version": 2, "fsdp_offload_params": parallel.offload}}
     if sizes := mesh(parallel, processes):
-        found["parallelism_config"] = {f"parallelism_config_{k}": v for k, v in sizes.items()}
+        found["parallelism_config"] = _prefixed(sizes)
     return found
+
+
+def _prefixed(sizes: Mapping[str, int]) -> dict[str, int]:
+    return {f"parallelism_config_{name}": size for name, size in sizes.items()}
 
 
 def _plugin(parallel: Parallel) -> dict[str, Any]:

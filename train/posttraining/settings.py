@@ -145,6 +145,14 @@ class PostTraining(ModelNode):
     parallel: Parallel = Field(default=Parallel(), description="how several processes share the work")
     track: list[Literal["tensorboard", "wandb"]] = Field(default=[], description="where metrics go beside metrics.jsonl")
 
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> PostTraining:
+        if self.parallel.tensor > 1 and (self.adapter is not None or self.head != "language" or self.generates):
+            raise ValueError(
+                "parallel.tensor goes with whole language models (sft, dpo, kto): no adapter, no reward model, no answers drawn"
+            )
+        return self
+
     def check_packages(self, needed_by: str) -> None:
         super().check_packages(needed_by)
         if self.adapter is not None:

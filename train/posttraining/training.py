@@ -22,9 +22,10 @@ from curate.errors import DataError, RunError
 from train.isolation import prove
 from train.metrics import METRICS, Metrics, peak_flops
 from train.models import load_model, save_model
+from train.parallel import whole
 from train.posttraining import adapters
 from train.posttraining.flat import choose_attention, flat_inputs
-from train.posttraining.launching import arguments, write_configs
+from train.posttraining.launching import arguments, cut_at_load, write_configs
 from train.posttraining.order import Order, places_to_rows
 from train.posttraining.runner import NOTES, Plan, Setup, out_of_memory
 from train.posttraining.settings import SoftPrompt
@@ -68,8 +69,11 @@ class Parts:
         return self.setup.node.padding or isinstance(self.setup.node.adapter, SoftPrompt)
 
 
-def load(setup: Setup, quantized: Any = None) -> Any:
-    """The starting model on the CPU, with room for new tokens and, for reward models, a head of one number."""
+def load(setup: Setup, quantized: Any = None, parts: bool = False) -> Any:
+    """The starting model on the CPU, with room for new tokens and, for reward models, a head of one number.
+
+    parts: this process's part of it, where matrices are shared (`parallel.tensor`); on its device
+    """
     node, initial = setup.node, setup.job.initial
     where = initial.folder or f"{HUB}{initial.hub}"
     dtype = torch.bfloat16 if node.weights == "bf16" or quantized is not None else torch.float32
@@ -92,6 +96,8 @@ def load(setup: Setup, quantized: Any = None) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             setup.start, dtype=dtype, use_safetensors=True, trust_remote_code=False, quantization_config=quantized
         )
+    elif (sizes := cut_at_load(node.parallel, setup.world)) is not None and parts:
+        model = load_model(where, dtype, sizes)
     else:
         model = load_model(where, dtype)
     _fit_vocabulary(model, setup)
@@ -126,7 +132,7 @@ def _train(setup: Setup) -> dict[str, Any]:
     plan = setup.plan(len(rows))
     order = node.order(setup, len(rows), plan)
     quantized = adapters.quantization(node.adapter)
-    model = load(setup, quantized)
+    model = load(setup, quantized, parts=True)
     padding = node.padding or isinstance(node.adapter, SoftPrompt)
     attention = choose_attention(model, node.attention, padding or node.generates)
     new_ids = setup.tokenizer.convert_tokens_to_ids(list(node.new_tokens)) if node.new_tokens else []
@@ -303,7 +309,7 @@ def _write(
     setup: Setup, trainer: Any, config: Any, record: Recorder, held_out: Mapping[str, float], plan: dict[str, int]
 ) -> dict[str, Any]:
     """The model's folder. Every rank takes part in gathering weights; rank 0 writes."""
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    state = {k: whole(v) for k, v in trainer.accelerator.get_state_dict(trainer.model_wrapped).items()}
     info: dict[str, Any] = {
         **plan,
         "tokens": int(record.last.get("num_tokens", 0)),

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from train.posttraining.launching import Parallel, accelerate_config, arguments, deepspeed_config, fsdp_config, mesh, write_configs
+from train.posttraining.launching import (
+    Parallel,
+    accelerate_config,
+    arguments,
+    cut_at_load,
+    deepspeed_config,
+    fsdp_config,
+    mesh,
+    write_configs,
+)
 
 MODES = [
     Parallel(),
@@ -45,7 +54,8 @@ def test_accelerate_reads_the_file(parallel: Parallel, tmp_path: Path) -> None:
     files = write_configs(parallel, 8, tmp_path)
     read = load_config_from_file(str(tmp_path / "accelerate.yaml"))
     assert read.num_processes == 8 and read.mixed_precision == "bf16"
-    assert read.distributed_type.value == {"ddp": "MULTI_GPU", "fsdp2": "FSDP"}.get(parallel.mode, "DEEPSPEED")
+    whole = {"ddp": "MULTI_GPU", "fsdp2": "FSDP"}.get(parallel.mode, "DEEPSPEED")
+    assert read.distributed_type.value == ("MULTI_GPU" if parallel.tensor > 1 else whole)
     assert [f.name for f in files] == ["accelerate.yaml", *(["deepspeed.json"] if "zero" in parallel.mode else [])]
     expected = {f"parallelism_config_{k}": v for k, v in mesh(parallel, 8).items()}
     assert (read.parallelism_config or {}) == expected
@@ -68,12 +78,19 @@ def test_transformers_reads_the_arguments(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     from accelerate import ParallelismConfig
 
-    given = arguments(Parallel(mode="fsdp2", tensor=2, offload=True), 8, True)
+    given = arguments(Parallel(mode="fsdp2", replicate=2, offload=True), 8, True)
     read = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
     plugin = read.fsdp_plugin_args
     assert plugin["fsdp_version"] == 2 and plugin["cpu_offload"] and plugin["activation_checkpointing"] and plugin["reshard_after_forward"]
     assert isinstance(read.parallelism_config, ParallelismConfig)
-    assert (read.parallelism_config.tp_size, read.parallelism_config.dp_shard_size) == (2, 4)
+    assert (read.parallelism_config.dp_replicate_size, read.parallelism_config.dp_shard_size) == (2, 4)
+    given = arguments(Parallel(mode="fsdp2", tensor=2), 8, True)  # loaded in parts, so accelerate is told sizes and cuts nothing
+    read = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, **given)
+    assert (
+        (read.parallelism_config.tp_size, read.parallelism_config.dp_shard_size) == (2, 4) and read.save_strategy == "no" and not read.fsdp
+    )
+    assert cut_at_load(Parallel(mode="fsdp2", tensor=2, replicate=2), 8) == {"tp_size": 2, "fsdp_size": 2, "dp_replicate_size": 2}
+    assert cut_at_load(Parallel(mode="fsdp2"), 8) is None and cut_at_load(Parallel(mode="fsdp2", tensor=2), 1) is None
 
 
 def test_files_and_arguments_say_the_same() -> None:

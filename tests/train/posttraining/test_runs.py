@@ -349,6 +349,32 @@ def test_the_mean_of_two_models(base: Path, tmp_path: Path) -> None:
         Average(models=[str(base), str(out)]).run({}, tmp_path / "none", WorkContext(), lambda share, what: None)
 
 
+def test_matrices_shared_by_two_processes(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensor parallel over gloo: the losses of one process, and a whole model in the end."""
+    parallelism = pytest.importorskip("accelerate.parallelism_config")
+    pytest.importorskip("transformers.distributed")
+    from tests.train.test_pretraining import ended, forked
+    from train.launch import free_port
+
+    # accelerate 1.15 takes no mesh on a CPU: "ParallelismConfig is only compatible DistributedType.FSDP ... got DistributedType.MULTI_CPU".
+    monkeypatch.setattr(parallelism.ParallelismConfig, "_validate_accelerator", lambda self, accelerator: None)
+    data = write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)])
+    short = {**COMMON, "steps": 2}
+    assert ended(forked(lambda: train(Sft(init=str(base), data=data, **short), tmp_path, "one"))) == 0
+    node = Sft(init=str(base), data=data, parallel={"mode": "fsdp2", "tensor": 2}, **short)
+    job, port = job_of(node, tmp_path, "two"), str(free_port())
+
+    def rank(number: int) -> None:
+        os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        node.train(job, lambda share, what: None)
+
+    assert [ended(child) for child in [forked(lambda n=n: rank(n)) for n in range(2)]] == [0, 0]
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=2e-5) and len(losses(tmp_path / "two")) == 2
+    one, two = (transformers.AutoModelForCausalLM.from_pretrained(tmp_path / n).state_dict() for n in ("one", "two"))
+    assert all(torch.allclose(one[k], two[k], atol=2e-3) for k in one)  # steps of 1e-2: Adam's first ones have the size of the rate
+    assert not json.loads((tmp_path / "two" / "config.json").read_bytes()).get("distributed_config")
+
+
 def test_held_out_rows_are_examined_and_scored(base: Path, tmp_path: Path) -> None:
     held_out = write(tmp_path / "held_out.jsonl", [chat(n + 100) for n in range(4)])
     node = Sft(
