@@ -133,9 +133,13 @@ class Mix:
         places = self.order.places(ks)
         if out is None:
             out = np.empty((len(places.window), self.seq_len), self.dtype)
+        at, size, target = self._stretches(places)
         if self._pieces.padded:
-            out[:] = self.pad_id
-        self._shards.copy(*self._stretches(places), out.reshape(-1))
+            sizes = np.bincount(target // self.seq_len, size, len(out)).astype(np.int64)
+            short = np.flatnonzero(sizes < self.seq_len)
+            if len(short):
+                out[short, int(sizes[short].min()) :] = self.pad_id
+        self._shards.copy(at, size, target, out.reshape(-1))
         return out
 
     def _stretches(self, places: Places) -> tuple[I64, I64, I64]:
