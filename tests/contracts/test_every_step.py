@@ -72,6 +72,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         "datatrove": {"filter": "GopherQualityFilter", "settings": {"min_doc_words": 5, "min_avg_word_length": 2}},
         "tokenize": {"tokenizer": str(tokenizer)},
         "render": {"tokenizer": str(tokenizer), "template": "alpaca", "max_length": 3000},
+        "fit_candidates": {
+            "tokenizer": str(tokenizer),
+            "template": "alpaca",
+            "max_tokens": 3000,
+            "long_prompt": "keep_end",
+            "long_answer": "cut",
+        },
         "diverse": {"budget": 7},
         "ifd": {"model": str(language_model(folder / "lm", tokenizer)), "template": "alpaca", "max_length": 400},
         "classifier": {"model": str(save_classifier(folder / "quality.bin", word_ngrams=2)), "min_score": 0.5},
