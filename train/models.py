@@ -16,7 +16,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
-from curate.errors import DataError, MissingDependency
+from curate.errors import DataError, MissingDependency, RecipeError
+from curate.registry import nearest
 from curate.tokens.vocabulary import CONFIG, FILE
 from train.shapes import llama_config
 from train.spec import HUB, Initial
@@ -47,7 +48,11 @@ def init_model(
         _check_fits(model, vocab_size, context)
         return model
     spec = initial.spec
-    config = LlamaConfig(**llama_config(spec.shape(), vocab_size, spec.context or context, bos, eos), use_cache=False)
+    fields = llama_config(spec.shape(), vocab_size, spec.context or context, bos, eos)
+    unknown = sorted(name for name in spec.config or {} if not hasattr(LlamaConfig(), name))
+    if unknown:
+        raise RecipeError(f"model.config: LlamaConfig has no field {unknown[0]!r}.{nearest(unknown[0], list(LlamaConfig().to_dict()))}")
+    config = LlamaConfig(**{**fields, **(spec.config or {})}, use_cache=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed % (1 << 63))
         model = LlamaForCausalLM(config)
@@ -125,10 +130,9 @@ def save_model(
     if dtype is not None:
         weights = {k: v.to(dtype) if v.is_floating_point() else v for k, v in weights.items()}
     kept = {name: getattr(model.config, name, None) for name in ("use_cache", "dtype")}
-    if (
-        getattr(model.config, "distributed_config", None) is not None
-    ):  # the weights are whole: no other process takes part, no reader needs it
-        kept["distributed_config"], model.config.distributed_config = model.config.distributed_config, None
+    if getattr(model.config, "distributed_config", None) is not None:
+        kept["distributed_config"] = model.config.distributed_config
+        model.config.distributed_config = None  # the weights are whole: no other process takes part, no reader needs it
     model.config.use_cache, model.config.dtype = True, str(dtype or next(iter(weights.values())).dtype).removeprefix("torch.")
     if model.generation_config is None or model.generation_config.eos_token_id is None:
         model.generation_config = GenerationConfig.from_model_config(model.config)

@@ -17,6 +17,26 @@ NODE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 HUB_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+(@[A-Za-z0-9_./-]+)?", re.ASCII)
 
 
+OWN_NAMES = {  # of LlamaConfig, and what says it here
+    "num_hidden_layers": "`layers`",
+    "hidden_size": "`width`",
+    "num_attention_heads": "`heads`",
+    "num_key_value_heads": "`kv_heads`",
+    "intermediate_size": "`ffn`",
+    "tie_word_embeddings": "`tied`",
+    "max_position_embeddings": "`context`",
+    "rope_theta": "`rope_theta`",
+    "rope_parameters": "`rope_theta`",
+    "vocab_size": "the tokenizer's",
+    "bos_token_id": "the tokenizer's",
+    "eos_token_id": "the tokenizer's",
+    "pad_token_id": "the tokenizer's",
+    "head_dim": "width / heads",
+    "attention_dropout": "0: runs are repeated exactly",
+    "use_cache": "not the shape's",
+}
+
+
 class ModelSpec(BaseModel):
     """The shape of a new model: a preset, perhaps with some of its numbers changed."""
 
@@ -36,10 +56,16 @@ class ModelSpec(BaseModel):
         default=None, description="divide fresh weights that write to the residual stream by sqrt(2 * layers), as GPT-2 does; null: yes. "
         "Very small models learn faster without",
     )  # fmt: skip
+    config: dict[str, bool | int | float | str] | None = Field(
+        default=None, max_length=100, description="other fields of transformers' LlamaConfig: {rms_norm_eps: 1.0e-6, attention_bias: true}"
+    )
     context: int | None = Field(default=None, ge=2, le=1 << 22, description="longest sequence; that of the data where it is not set")
 
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
+        for name, instead in OWN_NAMES.items():
+            if name in (self.config or {}):
+                raise ValueError(f"config.{name} is {instead}; leave it out of config")
         shape = self.shape()
         if shape.width % shape.heads or shape.head_dim % 2:
             raise ValueError(f"width ({shape.width}) must be an even multiple of heads ({shape.heads})")
@@ -49,7 +75,7 @@ class ModelSpec(BaseModel):
 
     def shape(self) -> Shape:
         """The preset with the changes."""
-        given = {k: v for k, v in self.model_dump().items() if v is not None and k not in ("preset", "context", "scaled_init")}
+        given = {k: v for k, v in self.model_dump().items() if v is not None and k not in ("preset", "context", "scaled_init", "config")}
         if "heads" in given and "kv_heads" not in given:
             given["kv_heads"] = given["heads"]
         return Shape(**{**vars(preset(self.preset)), **given})

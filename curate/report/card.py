@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -85,7 +85,18 @@ def model_card(run: RunFolder, name: str, about: About) -> str:
         front["pipeline_tag"] = "text-classification" if entry["kind"] == "train:reward" else "text-generation"
     figures = {k: v for k, v in entry["info"].items() if isinstance(v, int | float | str) and not isinstance(v, bool)}
     settings = (run.lock.get("models") or {}).get(name, {})
-    return _front(front) + _body("model.md.jinja", run, about, {}, name=name, entry=entry, figures=figures, settings=settings)
+    return _front(front) + _body(
+        "model.md.jinja", run, about, {}, name=name, entry=entry, figures=figures, settings=settings, results=list(_results(run, name))
+    )
+
+
+def _results(run: RunFolder, model: str) -> Iterator[tuple[str, str, str, Any]]:
+    """(evaluating node, task, what is counted, value) of every task that this model was asked in the run."""
+    for node, entry in run.manifest["datasets"].items():
+        info = entry.get("info") or {}
+        if entry.get("kind") == "evaluate":
+            for task, value in info.get("figures", {}).get(model, {}).items():
+                yield node, task, info.get("measures", {}).get(task, ""), value
 
 
 def _front(values: Mapping[str, Any]) -> str:

@@ -363,6 +363,18 @@ def test_groups_of_optimizers() -> None:
         optimizers.make_optimizers(model, muon, 64, True)
 
 
+def test_other_fields_of_the_configuration() -> None:
+    made = Pretrain(model={"preset": "llama-tiny", "rope_theta": 5e5, "config": {"rms_norm_eps": 1e-6, "attention_bias": True}}, data="m")
+    assert made.model is not None
+    model = init_model(Initial(spec=made.model), vocab_size=100, context=16, seed=0)
+    assert (model.config.rms_norm_eps, model.config.attention_bias, model.config.rope_parameters["rope_theta"]) == (1e-6, True, 5e5)
+    with pytest.raises(ValueError, match=r"config\.hidden_size is `width`"):
+        Pretrain(model={"preset": "llama-tiny", "config": {"hidden_size": 8}}, data="m")
+    wrong = Pretrain(model={"preset": "llama-tiny", "config": {"rms_norm_epsilon": 1e-6}}, data="m").model
+    with pytest.raises(RecipeError, match=r"no field 'rms_norm_epsilon'.*rms_norm_eps"):
+        init_model(Initial(spec=wrong), vocab_size=100, context=16, seed=0)
+
+
 def test_models_that_do_not_fit(run: tuple[Path, NodeInput], tmp_path: Path) -> None:
     save_model(init_model(Initial(spec=ModelSpec(preset="llama-tiny")), vocab_size=50, context=16, seed=0), tmp_path / "small")
     with pytest.raises(DataError, match="reads at most 16 tokens"):

@@ -19,6 +19,8 @@ pytest.importorskip("trl")
 from curate.errors import RecipeError
 from curate.executors.executor import Executor
 from curate.recipe import load_recipe
+from curate.report.card import load_about, model_card
+from curate.report.run_folder import open_run
 from curate.runner import run_recipe
 from curate.worker import execute
 
@@ -99,6 +101,8 @@ def test_from_text_to_figures_of_a_model(tmp_path: Path) -> None:
         rows = [json.loads(line) for line in (tmp_path / "run" / "judged" / name / "items-told.jsonl").read_text().splitlines()]
         assert sum(row["value"] for row in rows) / 40 == tasks["told"]["exact"] == entries["judged"]["info"]["figures"][name]["told"]
     assert judged["models"]["chat"]["told"]["exact"] > 0.1
+    card = model_card(open_run(tmp_path / "run"), "final", load_about(tmp_path / "none.yaml"))
+    assert f"- `judged`, told: exact {judged['models']['final']['told']['exact']:.4f}\n" in card
 
 
 def test_what_evaluate_refuses(tmp_path: Path) -> None:

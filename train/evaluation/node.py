@@ -104,7 +104,8 @@ class EvaluateNode(Node):
         report = {"models": figures, "compared": compared, "against": self.models[0], "digests": digests}
         (out / RESULTS).write_text(json.dumps(report, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
         main = {name: {r.task: r.figures[r.main] for r in found} for name, found in results.items()}
-        return NodeResult(info={"figures": main, "items": sum(len(t.items) for t in tasks)})
+        measures = {r.task: r.main for r in first}
+        return NodeResult(info={"figures": main, "measures": measures, "items": sum(len(t.items) for t in tasks)})
 
 
 class _Share:

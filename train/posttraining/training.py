@@ -309,7 +309,7 @@ def _write(
     setup: Setup, trainer: Any, config: Any, record: Recorder, held_out: Mapping[str, float], plan: dict[str, int]
 ) -> dict[str, Any]:
     """The model's folder. Every rank takes part in gathering weights; rank 0 writes."""
-    state = {k: whole(v) for k, v in trainer.accelerator.get_state_dict(trainer.model_wrapped).items()}
+    state: dict[str, Any] | None = {k: whole(v) for k, v in trainer.accelerator.get_state_dict(trainer.model_wrapped).items()}
     info: dict[str, Any] = {
         **plan,
         "tokens": int(record.last.get("num_tokens", 0)),
