@@ -8,6 +8,7 @@ rounds of generation and training has dozens of such stages.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -40,7 +41,8 @@ class _Worker:
 
     def give(self, job_path: str, index: int) -> None:
         self.task = index
-        self.pipe.send(("task", job_path, index))
+        with contextlib.suppress(BrokenPipeError):  # it just died: the next message says so
+            self.pipe.send(("task", job_path, index))
 
     def stop(self) -> None:
         self.pipe.close()
@@ -130,9 +132,11 @@ class LocalExecutor:
         raise RunError(f"Task {index} failed in a way that curate does not know; please report it.\n{message[3]}")
 
     def _worker(self, busy: Sequence[_Worker] = ()) -> _Worker:
-        for worker in self._pool:
-            if worker not in busy:
+        for worker in [w for w in self._pool if w not in busy]:
+            if worker.process.poll() is None:
                 return worker
+            worker.stop()
+            self._pool.remove(worker)
         worker = _Worker(wide=False)
         self._pool.append(worker)
         return worker

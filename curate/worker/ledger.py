@@ -26,6 +26,8 @@ from curate.step import Verdict
 
 MAX_SOURCES = 256  # a task keeps a step's figures apart for so many sources; those of later ones are summed under OTHERS
 OTHERS = "(others)"
+GROUP_BYTES = 8 << 20  # rows of the ledger that are held before they are written, a row counted as ROW_BYTES beside its text
+ROW_BYTES = 128
 EVIDENCE_PER_ITEM = 5  # documents that a task keeps as evidence for one benchmark item
 SAMPLE_PER_REASON = 20  # rows of a task kept whole for each reason with keep_dropped: sample
 DROPS = pa.schema([("id", pa.string()), ("step", pa.string()), ("reason", pa.string()), ("value", pa.float64()), ("partner", pa.string())])
@@ -69,8 +71,8 @@ class Ledger:
         self.rows_in = self.bytes_in = self.rows_out = self.bytes_out = self.tokens = 0
         self._quarantined: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
-        self._drops: pq.ParquetWriter | None = None
-        self._dropped: pq.ParquetWriter | None = None
+        self._drops = _Rows(folder / "ledger.parquet", DROPS)
+        self._dropped = _Rows(folder / "dropped.parquet", DROPPED)
         self._sampled: Counter[str] = Counter()
         self._quarantine: Any = None
         self._evidence: Any = None
@@ -142,13 +144,8 @@ class Ledger:
         self._waiting = []
         if not waiting:
             return
-        drops = [pa.table([rows.column("id"), *verdict], schema=DROPS) for _, rows, verdict in waiting]
-        self._drops = self._drops or pq.ParquetWriter(self._folder / "ledger.parquet", DROPS, compression="zstd")
-        self._drops.write_table(pa.concat_tables(drops))
-        kept = [table for _, rows, verdict in waiting if (table := self._rows_kept(rows, verdict)) is not None]
-        if kept:
-            self._dropped = self._dropped or pq.ParquetWriter(self._folder / "dropped.parquet", DROPPED, compression="zstd")
-            self._dropped.write_table(pa.concat_tables(kept))
+        self._drops.add([pa.table([rows.column("id"), *verdict], schema=DROPS) for _, rows, verdict in waiting])
+        self._dropped.add([table for _, rows, verdict in waiting if (table := self._rows_kept(rows, verdict)) is not None])
 
     def _rows_kept(self, rows: pa.RecordBatch, verdict: tuple[pa.Array, ...]) -> pa.Table | None:
         """The dropped rows that are kept whole to be looked at."""
@@ -222,6 +219,38 @@ class Ledger:
         for stage in self._stages:
             spent[stage["step"]] += stage["seconds"]
         return dict(spent)
+
+
+class _Rows:
+    """A parquet file of the ledger, which is there once it has a row. Row groups end with a batch, so that the bytes do not depend on slices of it."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path, self._schema = path, schema
+        self._held: list[pa.Table] = []
+        self._size = 0
+        self._file: pq.ParquetWriter | None = None
+
+    def add(self, rows: list[pa.Table]) -> None:
+        """Take the rows of one batch."""
+        for table in rows:
+            self._held.append(table)
+            self._size += ROW_BYTES * len(table)
+            if "text" in table.column_names:
+                self._size += pc.sum(pc.binary_length(table["text"])).as_py() or 0
+        if self._size >= GROUP_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        self._file = self._file or pq.ParquetWriter(self._path, self._schema, compression="zstd")
+        self._file.write_table(pa.concat_tables(self._held))
+        self._held, self._size = [], 0
+
+    def close(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self._write()
+        if self._file is not None:
+            self._file.close()
 
 
 def _as_json(rows: pa.RecordBatch) -> pa.Array:
