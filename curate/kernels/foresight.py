@@ -207,19 +207,13 @@ def copied(there, start, here, at, count):  # type: ignore[no-untyped-def]
         here[at + i] = there[start + i]
 
 
-@leaf
+@kernel(types.void(*_STATE, types.int64, types.int64, types.int64), allocates=False)
 def replayed(segment, shares, owed, recent, left, source, x, stop, way):  # type: ignore[no-untyped-def]
     """Count what stands at x..stop-1 (way 1), or take it back (-1)."""
-    for step in range(stop - x):
-        at = x + step if way > 0 else stop - 1 - step
-        if way > 0:
-            book(segment, shares, owed, recent, at, 1)
-            depart(recent, source, at, 1)
-            put(owed, recent, left, source, at, 1)
-        else:
-            put(owed, recent, left, source, at, -1)
-            depart(recent, source, at, -1)
-            book(segment, shares, owed, recent, at, -1)
+    for at in range(x, stop):
+        book(segment, shares, owed, recent, at, way)
+        depart(recent, source, at, way)
+        put(owed, recent, left, source, at, way)
 
 
 @kernel(
