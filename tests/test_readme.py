@@ -47,6 +47,35 @@ def test_own_text_commands(crawl: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+TINY = """
+name: quickstart
+datasets:
+  docs: {read: {jsonl: crawl/a.jsonl.zst}, steps: [dedup_exact]}
+  docs_tokens: {from: docs, steps: [{tokenize: {tokenizer: tok}}]}
+  pretrain_mix: {mix: {seq_len: 64, stages: [{tokens: 8k, weights: {docs_tokens: 1}}]}}
+models:
+  tok: {train: tokenizer, data: docs, vocab_size: 400, special_tokens: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]}
+"""
+
+
+def test_python_and_conversation_commands(crawl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python blocks and the commands on conversations, with a small recipe in the quickstart's place."""
+    monkeypatch.chdir(crawl)
+    (crawl / "pipelines").mkdir()
+    (crawl / "pipelines" / "quickstart.yaml").write_text(TINY.replace("crawl/", "../crawl/"))
+    known: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block.replace("start=32", "start=0"), "README.md", "exec"), known)
+    assert known["table"].num_rows == 200 and known["kept"].num_rows == 0  # type: ignore[attr-defined]  # all have 80 words
+    assert known["batch"].tokens.shape == (8, 64)  # type: ignore[attr-defined]  # one rank of two
+    rows = [{"conversations": [{"from": "human", "value": "Well?"}, {"from": "gpt", "value": f"Yes {n}."}]} for n in range(9)]
+    (crawl / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (crawl / "tok.json").write_bytes((crawl / "runs" / "quickstart" / "tok" / "tokenizer.json").read_bytes())
+    (commands,) = (b for b in blocks("sh") if "curate convert" in b)
+    for line in commands.splitlines():
+        assert "Traceback" not in curate(*shlex.split(line, comments=True)[1:], cwd=crawl).stderr
+
+
 def test_recipe_is_valid(crawl: Path) -> None:
     (recipe,) = blocks("yaml")
     (crawl / "r.yaml").write_text(recipe)

@@ -16,7 +16,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     try:
-        code = build_app(arguments)(standalone_mode=not as_json)
+        code = build_app(arguments)(prog_name="curate", standalone_mode=not as_json)
         sys.exit(code if isinstance(code, int) else 0)
     except CurateError as error:
         _tell(error, error.exit_code, as_json, bool({"--verbose", "-v"} & set(arguments)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from curate.errors import RecipeError
@@ -123,13 +124,20 @@ def _dropped(run: RunFolder, name: str, place: Place) -> Journey:
     journey = Journey(name, place.id, "dropped", _inside(run, place), place.row, reason=drop["reason"], value=drop["value"],
                       bound=bounds.get(drop["reason"], ""), partner=drop["partner"])  # fmt: skip
     journey.path = [StepFate(drop["step"], "dropped", "")]
-    for at, row in rows_at(find(run.beside(name, "dropped"), {place.id})).items():
+    for at, row in rows_at(find(_kept_beside(run, name, place), {place.id})).items():
         if row["drop_step"] == drop["step"] and row["drop_reason"] == drop["reason"] and at.id == place.id:
             journey.text, journey.meta, journey.source = visible(row["text"] or "", TEXT_CHARS), row["meta"] or "", row["source"] or ""
             journey.columns = json.loads(row["columns"] or "{}")
     if journey.partner is not None:
         journey.partner_fate = _fate(run, name, journey.partner)
     return journey
+
+
+def _kept_beside(run: RunFolder, name: str, place: Place) -> list[Path]:
+    """Where the row of a ledger's entry may be kept: a task that keeps rows has a ledger too, so where both are as many, they pair up."""
+    files = run.beside(name, "dropped")
+    paired = len(files) == len(run.beside(name, "ledger"))
+    return [file for file in files if file.name == place.file.name] if paired else files
 
 
 def _fate(run: RunFolder, name: str, partner: str) -> str:

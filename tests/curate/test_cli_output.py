@@ -158,6 +158,16 @@ def test_errors_are_json_on_stderr_with_the_same_exit_code(
     assert ("Traceback" in told) == (kind == "RecipeError")
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("curate wh", "why"), ("curate steps gopher_q", "gopher_quality"), ("curate why --no-w", "--no-windows")]
+)
+def test_the_shell_completes(typed: str, offered: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_CURATE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    assert call([], monkeypatch, capfd) == (0, offered + "\n", "")
+
+
 def test_what_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x")})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": "x"}
