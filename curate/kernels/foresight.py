@@ -57,7 +57,10 @@ def depart(recent, source, x, way):  # type: ignore[no-untyped-def]
         recent[np.int64(source[x - SPAN])] += way * UNIT
 
 
-@leaf
+@kernel(
+    types.int64(ro2(types.int64), types.int64, types.boolean, types.boolean, rw(types.int64), rw(types.int64), rw(types.int64)),
+    allocates=False,
+)
 def plain(shares, now, full, changing, owed, recent, left):  # type: ignore[no-untyped-def]
     """The next source by the rules for constant shares."""
     unit = np.int64(UNIT)
@@ -87,7 +90,7 @@ def plain(shares, now, full, changing, owed, recent, left):  # type: ignore[no-u
     return forced if forced >= 0 else best if best >= 0 else ahead if ahead >= 0 else spare
 
 
-@leaf
+@kernel(types.void(*_STATE, types.int64, types.int64, types.int64, rw2(types.int64), rw2(types.int64)), allocates=False)
 def frame(segment, shares, owed, recent, left, source, x, ahead, bound, need, allow):  # type: ignore[no-untyped-def]
     """Write how many of each source at least, need[u, i], and at most, allow[u, i], may stand in places x..x + u.
 
@@ -118,7 +121,7 @@ def frame(segment, shares, owed, recent, left, source, x, ahead, bound, need, al
             allow[u, i] = min(allow[u, i], allow[u + 1, i])
 
 
-@leaf
+@kernel(types.boolean(types.int64, types.int64, rw2(types.int64), rw2(types.int64), rw(types.int64), rw(types.int64)), allocates=False)
 def keeps(first, ahead, need, allow, placed, due):  # type: ignore[no-untyped-def]
     """Whether the frame can be kept if `first` comes next: it can if it is by taking always the one due first after it."""
     k = placed.shape[0]
