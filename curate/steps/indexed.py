@@ -21,6 +21,7 @@ from curate.duplicate_index import KINDS, NAME_CHARS, Blocks, Index, check_setti
 from curate.fingerprint import digest
 from curate.schema import ROW
 from curate.steps.duplicate_groups import BUCKETS, EDGES, GATHERED, lists
+from curate.steps.sketches import Sketcher
 from curate.steps.survivors import RANK_FIELDS
 
 I64 = npt.NDArray[np.int64]
@@ -228,6 +229,35 @@ def nearest_indexed(
             }
         )
         at = end
+
+
+def near_indexed(
+    reader: Reader | None, sketcher: Sketcher, batch: pa.RecordBatch, side: pa.Table, threshold: float, contained: bool
+) -> tuple[pa.Table, dict[str, int]]:
+    """Proven edges from the batch's documents to indexed ones, in the form that travels, and what was compared and left out.
+
+    side: records of `bucket_records` sorted by row
+    """
+    rows = batch.column(ROW).to_numpy()
+    place, number, partly = candidate_pairs(rows, side)
+    parts = [GATHERED_INDEXED.empty_table()]
+    inside, local = np.unique(place, return_inverse=True)
+    same_id = 0
+    if reader is not None and len(inside):
+        some = batch.take(pa.array(inside))
+        own = sketcher.sets(some.column("text"))
+        for found in nearest_indexed(reader, own, local, number, threshold, contained):
+            ids = pc.cast(some.column("id"), pa.string()).take(found.column("document").combine_chunks())
+            same_id += int(pc.sum(pc.equal(ids, found.column("id"))).as_py() or 0)
+            parts.append(edge_records(found, rows[inside]))
+    table = pa.concat_tables(parts)
+    figures = {
+        "pairs_compared_with_index": len(place),
+        "near_indexed_documents": len(table),
+        "documents_compared_with_index_in_part": partly,
+        "near_indexed_documents_of_the_same_id": same_id,
+    }
+    return table, figures
 
 
 def edge_records(found: pa.Table, rows: I64) -> pa.Table:

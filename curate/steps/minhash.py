@@ -27,10 +27,8 @@ from curate.steps.indexed import (
     AddsToIndex,
     Reader,
     bucket_records,
-    candidate_pairs,
-    edge_records,
     kept,
-    nearest_indexed,
+    near_indexed,
     of_own_rows,
     of_this_run,
     open_reader,
@@ -320,10 +318,13 @@ class DedupMinhash(CorpusStep):
     def _gather(self, ctx: Context) -> DocumentsFn:
         """The shingle set of every candidate, once for each group it is in; a group is the key."""
         sketcher = make_sketcher(self.sketch(), ctx)
+        measured = (self.threshold, self.similarity == "containment")
 
         def gather(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
             found = routes(batch.column(ROW).to_numpy(), side["buckets"] if self.index is None else of_this_run(side["buckets"]))
-            proven, figures = (None, {}) if self.index is None else self._near_indexed(sketcher, batch, side["buckets"])
+            proven, figures = (
+                (None, {}) if self.index is None else near_indexed(self._reader(), sketcher, batch, side["buckets"], *measured)
+            )
             if proven is not None:  # they go for certain, so nobody needs an edge to them
                 open_ = np.isin(batch.column(ROW).to_numpy()[found.document], proven.column(ROW).to_numpy(), invert=True)
                 found = found._replace(document=found.document[open_], group=found.group[open_])
@@ -344,29 +345,6 @@ class DedupMinhash(CorpusStep):
             return with_figures(pa.concat_tables([widened(table), proven]), {**found.figures, **figures})
 
         return gather
-
-    def _near_indexed(self, sketcher: Sketcher, batch: pa.RecordBatch, side: pa.Table) -> tuple[pa.Table, dict[str, int]]:
-        """Proven edges from the batch's documents to indexed ones."""
-        rows = batch.column(ROW).to_numpy()
-        place, number, partly = candidate_pairs(rows, side)
-        reader = self._reader()
-        parts = [GATHERED_INDEXED.empty_table()]
-        inside, local = np.unique(place, return_inverse=True)
-        same_id = 0
-        if reader is not None and len(inside):
-            some = batch.take(pa.array(inside))
-            own = sketcher.sets(some.column("text"))
-            for found in nearest_indexed(reader, own, local, number, self.threshold, self.similarity == "containment"):
-                ids = pc.cast(some.column("id"), pa.string()).take(found.column("document").combine_chunks())
-                same_id += int(pc.sum(pc.equal(ids, found.column("id"))).as_py() or 0)
-                parts.append(edge_records(found, rows[inside]))
-        table = pa.concat_tables(parts)
-        figures = {
-            "pairs_compared_with_index": len(place),
-            "near_indexed_documents": len(table),
-            "documents_compared_with_index_in_part": partly,
-        }
-        return table, {**figures, "near_indexed_documents_of_the_same_id": same_id}
 
     def _assign(self, edges: pa.Table) -> Any:
         annotate = self.mode == "annotate"
