@@ -52,7 +52,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
     with clock("bind"):
         names, functions = _functions(job, stages, index, ctx)
         ledger = Ledger(scratch, names, job["keep_dropped"])
-        chain = Chain(names, functions, ledger)
+        chain = Chain(names, functions, ledger, ctx)
         schema = chain.schema_after(empty_batch(job, stages, index))
         emit = Emit(job["emit"], stages, index, scratch, ctx) if job.get("emit") else None
         sink = open_sink(job, index, scratch, schema) if job["sink"] else None
@@ -93,8 +93,8 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
 class Chain:
     """The deliveries and steps of a stage, applied in order to one batch, with every verdict booked."""
 
-    def __init__(self, names: list[str], functions: list[StageFn], ledger: Ledger) -> None:
-        self._names, self._functions, self._ledger = names, functions, ledger
+    def __init__(self, names: list[str], functions: list[StageFn], ledger: Ledger, ctx: WorkContext) -> None:
+        self._names, self._functions, self._ledger, self._ctx = names, functions, ledger, ctx
         self._unreadable: list[tuple[int, Unreadable]] = []
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -110,7 +110,10 @@ class Chain:
                 self._ledger.evidence(position, outcome.evidence)
             if outcome.verdict is not None:
                 self._ledger.distributions.measured(position, outcome.verdict.measured)
-                batch = self._ledger.drop(position, batch, outcome.verdict)
+                left = self._ledger.drop(position, batch, outcome.verdict)
+                if len(left) < len(batch):
+                    self._ctx.rows_stay(batch, left, outcome.verdict.keep)
+                batch = left
             if outcome.expanded is not None:
                 batch = self._expanded(position, batch, outcome)
             self._ledger.passed(position, batch, time.perf_counter() - started)
