@@ -1,6 +1,6 @@
 """Which window of which source stands at k: a pure function of mix.json, for any k, in any order.
 
-k -> block of 2^18 places and place in it (curate.kernels.interleave) -> source and its how-manieth use u
+k -> block of 2^18 places and place in it (curate.mix_layout) -> source and its how-manieth use u
   -> epoch u // W, position u % W -> window: a permutation of 0..W-1 keyed by (seed, source, epoch)
 
 mix.json has the plan (segments with shares) and, for each block, how often each source was used before it and the 64 places before
@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from curate.mix_layout import AHEAD, SPAN, UNIT, Layout, ordinals
+
 FILE = "mix.json"
 FORMAT = 3
 I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 BLOCK = 1 << 18  # places that are laid out at once
-SPAN = 64  # places that the interleaving looks back on
-UNIT = 1 << 40
 ATTEMPTS = 16_384  # to choose places anew in a block, times the sources (8 or more): about a second where all are in vain
 
 
@@ -75,6 +75,12 @@ class Plan:
             [np.zeros((1, self.shares.shape[1]), np.uint64), np.cumsum(windows[:, None] * self.shares.astype(np.uint64), axis=0)]
         )
 
+    @cached_property
+    def _distinct(self) -> I64:
+        """i64[s], for each segment the first of those before it that have the same shares without a break."""
+        same = np.append(False, (self.shares[1:] == self.shares[:-1]).all(axis=1))
+        return np.maximum.accumulate(np.where(same, 0, np.arange(len(self.ends))))
+
     def before(self, place: int) -> npt.NDArray[np.uint64]:
         """u64[k]: planned UNITs of each source in the places before `place`, modulo 2^64."""
         segment = min(int(np.searchsorted(self.ends, place, "right")), len(self.ends) - 1)
@@ -85,21 +91,17 @@ class Plan:
 
     def lay_out(self, start: int, stop: int, block: Block) -> tuple[U16, I64]:
         """(source u16[n], how-manieth window of it i64[n]) of places start..stop-1. block: what is before `start`"""
-        from curate.kernels.foresight import AHEAD
-        from curate.kernels.interleave import order
-
         tail, count = len(block.tail), len(block.used)
-        source, ordinal = np.empty(tail + stop - start, np.uint16), np.empty(stop - start, np.int64)
+        source = np.empty(tail + stop - start, np.uint16)
         source[:tail] = block.tail
-        came = np.bincount(block.tail, minlength=len(block.used)).astype(np.uint64)
+        came = np.bincount(block.tail, minlength=count).astype(np.uint64)
         owed = (self.before(start) - block.used.astype(np.uint64) * np.uint64(UNIT)).view(np.int64)
         recent = (self.before(start) - self.before(start - tail) - came * np.uint64(UNIT)).view(np.int64)
         places = np.minimum(np.arange(start - tail, stop + AHEAD), len(self) - 1)
-        segment = np.searchsorted(self.ends, places, "right")
-        scratch = np.empty(AHEAD + SPAN, np.uint16), np.empty((2 * SPAN + 3, count), np.int64), np.full(1, ATTEMPTS // max(8, count))
-        left, used = self.limits - block.used, block.used.copy()
-        order(segment, self.shares, start, tail, len(self), owed, recent, left, used, source, ordinal, *scratch)
-        return source[tail:], ordinal
+        segment = self._distinct[np.searchsorted(self.ends, places, "right")]
+        left, attempts = self.limits - block.used, ATTEMPTS // max(8, count)
+        Layout(segment, self.shares, owed, recent, left, source, tail, start - tail, len(self), attempts).fill()
+        return source[tail:], ordinals(source[tail:], block.used)
 
     def blocks(self) -> Iterator[tuple[int, Block, U16]]:
         """(first place, what is before it, its sources) of every block, each from the one before."""

@@ -7,8 +7,8 @@ which it can be kept, the one is next that is owed most; it is also asked that n
 than one place, as long as that can be kept too.
 
 A choice may still make a run of 64 impossible that begins with it. Then the last 128 places are chosen anew, what is owed
-blurred by up to half a place or a whole one, up to `TRIES` times, and the first order is taken that comes 64 places past the one
-where it was stuck. The blur is a hash of the place, the source and the number of the attempt, so the order is a function of the plan.
+blurred by up to half a place or a whole one, and the first order is taken that comes 64 places past the one where it was stuck
+(curate.mix_layout). The blur is a hash of the place, the source and the number of the attempt, so the order is a function of the plan.
 """
 
 from __future__ import annotations
@@ -16,139 +16,83 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from curate.kernels.compiled import kernel, leaf, ro, ro2, rw, rw2
+from curate.kernels.compiled import inline, kernel, ro, ro2, rw, rw2
+from curate.kernels.interleave import BITS, SPAN, UNIT, book
 
-SPAN = 64
-BITS = 40
-UNIT = 1 << BITS
-AHEAD = 2 * SPAN  # places before a change from which on it is in view, and that are chosen anew
-TRIES = 512
-FORCED = 8  # places that are taken as they come where nothing helps
 ROUNDING = 1 << 12  # UNITs: shares are rounded to one, 64 of them add up
-NEVER = 1 << 30
-
-_STATE = (ro(types.int64), ro2(types.int64), rw(types.int64), rw(types.int64), rw(types.int64), rw(types.uint16))
+FAR = 1 << 58  # no bound
 
 
-@leaf
-def book(segment, shares, owed, recent, x, way):  # type: ignore[no-untyped-def]
-    """Add (way 1) or take back (-1) the plan of place x, and of the place that leaves the last SPAN."""
-    for i in range(owed.shape[0]):
-        share = shares[segment[x], i]
-        owed[i] += way * share
-        recent[i] += way * share
-        if x >= SPAN:
-            recent[i] -= way * shares[segment[x - SPAN], i]
+@inline
+def frame(segment, shares, owed, recent, left, source, x, ahead, bound, need, allow, due, late, since):  # type: ignore[no-untyped-def]
+    """Write how many of each source at least, need[u, i], and at most, allow[u, i], may stand in places x..x + u, and due[i], the
+    place of the first that is needed.
 
-
-@leaf
-def put(owed, recent, left, source, x, way):  # type: ignore[no-untyped-def]
-    """Count (way 1) or uncount (-1) the source at place x."""
-    i = np.int64(source[x])
-    owed[i] -= way * UNIT
-    recent[i] -= way * UNIT
-    left[i] -= way
-
-
-@leaf
-def depart(recent, source, x, way):  # type: ignore[no-untyped-def]
-    """What stood SPAN places before x is no longer among the last."""
-    if x >= SPAN:
-        recent[np.int64(source[x - SPAN])] += way * UNIT
-
-
-@kernel(
-    types.int64(ro2(types.int64), types.int64, types.boolean, types.boolean, rw(types.int64), rw(types.int64), rw(types.int64)),
-    allocates=False,
-)
-def plain(shares, now, full, changing, owed, recent, left):  # type: ignore[no-untyped-def]
-    """The next source by the rules for constant shares."""
-    unit = np.int64(UNIT)
-    forced, most = -1, unit
-    best, soonest, weight = -1, np.inf, np.int64(0)
-    ahead, nearest = -1, np.int64(0)  # where no source is owed anything
-    spare, largest = -1, np.int64(0)
-    for i in range(owed.shape[0]):
-        if left[i] <= 0:
-            continue
-        share, due = shares[now, i], owed[i]
-        if spare < 0 or due > largest:
-            spare, largest = i, due
-        if full and recent[i] >= most:
-            forced, most = i, recent[i] + 1
-        if full and recent[i] <= 0:
-            continue
-        if changing:
-            if soonest == np.inf or 2 * recent[i] + due > weight:
-                best, soonest, weight = i, 0.0, 2 * recent[i] + due
-        elif due > 0 and (share > 0 or 2 * due >= unit):
-            deadline = (unit - due) / share if share > 0 else -1.0
-            if deadline < soonest:
-                best, soonest = i, deadline
-        elif share > 0 and (ahead < 0 or due > nearest):
-            ahead, nearest = i, due
-    return forced if forced >= 0 else best if best >= 0 else ahead if ahead >= 0 else spare
-
-
-@kernel(types.void(*_STATE, types.int64, types.int64, types.int64, rw2(types.int64), rw2(types.int64)), allocates=False)
-def frame(segment, shares, owed, recent, left, source, x, ahead, bound, need, allow):  # type: ignore[no-untyped-def]
-    """Write how many of each source at least, need[u, i], and at most, allow[u, i], may stand in places x..x + u.
-
-    bound: no source farther than this from its plan since the start; 0: however far
+    bound: no source farther than this from its plan since the start
     """
-    limit = np.int64(UNIT + ROUNDING)
-    for i in range(owed.shape[0]):
-        late, due, least = recent[i], owed[i], np.int64(0)
-        for u in range(ahead):
-            at = x + u
-            if u:
-                share = shares[segment[at], i]
-                late += share
-                due += share
-                if at >= SPAN:
-                    late -= shares[segment[at - SPAN], i]
-                    if source[at - SPAN] == i:
-                        late += UNIT
-            most = left[i]
-            if at >= SPAN - 1:
-                least = max(least, -((limit - late) >> BITS))
-                most = min(most, (late + limit) >> BITS)
-            if bound > 0:
-                least = max(least, -((bound - due) >> BITS))
-                most = min(most, (due + bound) >> BITS)
-            need[u, i], allow[u, i] = least, most
-        for u in range(ahead - 2, -1, -1):
-            allow[u, i] = min(allow[u, i], allow[u + 1, i])
-
-
-@kernel(types.boolean(types.int64, types.int64, rw2(types.int64), rw2(types.int64), rw(types.int64), rw(types.int64)), allocates=False)
-def keeps(first, ahead, need, allow, placed, due):  # type: ignore[no-untyped-def]
-    """Whether the frame can be kept if `first` comes next: it can if it is by taking always the one due first after it."""
-    k = placed.shape[0]
+    k = owed.shape[0]
     for i in range(k):
-        placed[i], due[i] = 0, 0
-        while due[i] < ahead and need[due[i], i] <= 0:
-            due[i] += 1
+        late[i], since[i], due[i] = recent[i], owed[i], 0
     for u in range(ahead):
-        chosen, soonest, pressing = -1, np.int64(NEVER), 0
+        at = x + u
+        if u:
+            row = segment[at]
+            for i in range(k):
+                late[i] += shares[row, i]
+                since[i] += shares[row, i]
+            if at >= SPAN:
+                row = segment[at - SPAN]
+                for i in range(k):
+                    late[i] -= shares[row, i]
+                late[np.int64(source[at - SPAN])] += UNIT
+        limit = np.int64(UNIT + ROUNDING) if at >= SPAN - 1 else np.int64(FAR)
         for i in range(k):
-            pressing += due[i] <= u
-            if placed[i] < allow[u, i] and due[i] < soonest:
-                chosen, soonest = i, due[i]
+            least, other = (late[i] - limit + UNIT - 1) >> BITS, (since[i] - bound + UNIT - 1) >> BITS
+            least = least if least > other else other
+            due[i] = least if least > due[i] else due[i]
+            need[u, i] = due[i]
+            most, other = (late[i] + limit) >> BITS, (since[i] + bound) >> BITS
+            most = most if most < other else other
+            allow[u, i] = most if most < left[i] else left[i]
+    for i in range(k):
+        due[i], late[i] = ahead, allow[ahead - 1, i]
+    for u in range(ahead - 1, -1, -1):
+        for i in range(k):
+            due[i] = u if need[u, i] > 0 else due[i]
+            late[i] = allow[u, i] if allow[u, i] < late[i] else late[i]
+            allow[u, i] = late[i]
+
+
+@inline
+def keeps(first, ahead, need, allow, due, placed, key):  # type: ignore[no-untyped-def]
+    """Whether the frame can be kept if `first` comes next: it can if it is by taking always the one due first after it."""
+    k = due.shape[0]
+    for i in range(k):
+        placed[i], key[i] = 0, due[i] << 16 | i
+    for u in range(ahead + 1):
+        soonest, chosen = np.int64(FAR), np.int64(FAR)
+        row = u if u < ahead else ahead - 1
+        for i in range(k):
+            soonest = key[i] if key[i] < soonest else soonest
+            free = key[i] if placed[i] < allow[row, i] else np.int64(FAR)
+            chosen = free if free < chosen else chosen
+        if soonest >> 16 < u:
+            return False
+        if u == ahead:
+            break
         if u == 0:
-            chosen = first if allow[0, first] > 0 else -1
-        if chosen < 0:
+            chosen = key[first] if allow[0, first] > 0 else np.int64(FAR)
+        if chosen == FAR:
             return False
-        placed[chosen] += 1
-        pressing -= due[chosen] <= u
-        while due[chosen] < ahead and need[due[chosen], chosen] <= placed[chosen]:
-            due[chosen] += 1
-        if pressing + (due[chosen] <= u):
-            return False
+        at, i = chosen >> 16, chosen & 0xFFFF
+        placed[i] += 1
+        while at < ahead and need[at, i] <= placed[i]:
+            at += 1
+        key[i] = at << 16 | i
     return True
 
 
-@leaf
+@inline
 def blurred(owed, place, i, attempt):  # type: ignore[no-untyped-def]
     """What a source is owed, less a hash in 0 .. UNIT / 2 (odd attempts) or 0 .. UNIT (even ones); attempt 0: as it is."""
     if attempt == 0:
@@ -159,7 +103,7 @@ def blurred(owed, place, i, attempt):  # type: ignore[no-untyped-def]
     return owed - np.int64(x >> np.uint64(24 + attempt % 2))
 
 
-@leaf
+@inline
 def wished(owed, left, tried, place, attempt):  # type: ignore[no-untyped-def]
     """The source that is owed most, of those not tried that have anything to give; -1: none."""
     found, most = -1, np.int64(0)
@@ -171,94 +115,51 @@ def wished(owed, left, tried, place, attempt):  # type: ignore[no-untyped-def]
     return found
 
 
-@kernel(types.int64(*_STATE, rw2(types.int64), types.int64, types.int64, types.int64, types.int64, types.int64), allocates=False)
-def stretch(segment, shares, owed, recent, left, source, work, end, x, stop, base, attempt):  # type: ignore[no-untyped-def]
-    """Choose places x..stop-1 and return `stop`, or the first place where no choice keeps to the plan.
-
-    x, stop, end (of the mix) count from the first entry of `source`, which is place `base`.
-    """
-    k = owed.shape[0]
-    need, allow = work[:SPAN], work[SPAN : 2 * SPAN]
-    placed, due, tried = work[2 * SPAN], work[2 * SPAN + 1], work[2 * SPAN + 2]
-    for at in range(x, stop):
-        book(segment, shares, owed, recent, at, 1)
-        depart(recent, source, at, 1)
-        ahead, best = min(SPAN, end - at), -1
-        for bound in (np.int64(UNIT), np.int64(0)):
-            frame(segment, shares, owed, recent, left, source, at, ahead, bound, need, allow)
-            for i in range(k):
-                tried[i] = 0
-            while True:
-                best = wished(owed, left, tried, base + at, attempt)
-                if best < 0 or keeps(best, ahead, need, allow, placed, due):
-                    break
-                tried[best] = 1
-            if best >= 0:
+@inline
+def foreseen(segment, shares, owed, recent, left, source, x, ahead, base, attempt, need, allow, due, late, since, tried):  # type: ignore[no-untyped-def]
+    """The source for place x; -1: none keeps to the plan."""
+    for wide in range(2):
+        frame(
+            segment, shares, owed, recent, left, source, x, ahead, np.int64(FAR) if wide else np.int64(UNIT), need, allow, due, late, since
+        )
+        for i in range(owed.shape[0]):
+            tried[i] = 0
+        while True:
+            best = wished(owed, left, tried, base + x, attempt)
+            if best < 0:
                 break
-        if best < 0:
-            depart(recent, source, at, -1)
-            book(segment, shares, owed, recent, at, -1)
-            return at
-        source[at] = best
-        put(owed, recent, left, source, at, 1)
-    return stop
-
-
-@leaf
-def copied(there, start, here, at, count):  # type: ignore[no-untyped-def]
-    for i in range(count):
-        here[at + i] = there[start + i]
-
-
-@kernel(types.void(*_STATE, types.int64, types.int64, types.int64), allocates=False)
-def replayed(segment, shares, owed, recent, left, source, x, stop, way):  # type: ignore[no-untyped-def]
-    """Count what stands at x..stop-1 (way 1), or take it back (-1)."""
-    for at in range(x, stop):
-        book(segment, shares, owed, recent, at, way)
-        depart(recent, source, at, way)
-        put(owed, recent, left, source, at, way)
+            if keeps(best, ahead, need, allow, due, late, since):
+                return best
+            tried[best] = 1
+    return -1
 
 
 @kernel(
     types.int64(
-        *_STATE, rw(types.uint16), rw2(types.int64), rw(types.int64), types.int64, types.int64, types.int64, types.int64, types.int64
+        ro(types.int64), ro2(types.int64), rw(types.int64), rw(types.int64), rw(types.int64), rw(types.uint16),
+        rw2(types.int64), rw2(types.int64), rw(types.int64), rw(types.int64), rw(types.int64), rw(types.int64),
+        types.int64, types.int64, types.int64, types.int64, types.int64,
     ),
     allocates=False,
-)
-def foresee(segment, shares, owed, recent, left, source, kept, work, budget, end, x, stop, base, tail):  # type: ignore[no-untyped-def]
-    """Choose places x..stop-1 or a few more, and return how far it came. Places before `tail` stay as they are.
+)  # fmt: skip
+def look_ahead(segment, shares, owed, recent, left, source, need, allow, due, late, since, tried, end, x, stop, base, attempt):  # type: ignore[no-untyped-def]
+    """Choose places x..stop-1 and return `stop`, or the first place where no choice keeps to the plan.
 
     segment: i64[], of every place from `base` on, AHEAD more than `source` has; source: u16[], read and written
-    owed, recent, left: as in `order`; kept: u16[AHEAD + SPAN], work: i64[2 * SPAN + 3, k]: scratch
-    budget: i64[1], attempts that are left, taken from
+    x, stop, end (of the mix) count from the first entry of `source`, which is place `base`
+    owed, recent, left: i64[k], as in `interleave.walk`, brought up to date; need, allow: i64[SPAN, k] and due .. tried: i64[k]: scratch
+    attempt: 0, the first, or a number that blurs
     """
-    while True:
-        x = stretch(segment, shares, owed, recent, left, source, work, end, x, stop, base, 0)
-        if x >= stop:
-            return x
-        back, goal = max(tail, x - AHEAD), min(x + SPAN, source.shape[0])
-        reached, furthest = x, x
-        copied(source, back, kept, 0, x - back)
-        for attempt in range(1, min(TRIES, budget[0]) + 1):
-            budget[0] -= 1
-            replayed(segment, shares, owed, recent, left, source, back, reached, -1)
-            reached = stretch(segment, shares, owed, recent, left, source, work, end, back, goal, base, attempt)
-            if reached > furthest:
-                furthest = reached
-                copied(source, back, kept, 0, reached - back)
-            if reached == goal:
-                break
-        if reached < goal:
-            replayed(segment, shares, owed, recent, left, source, back, reached, -1)
-            copied(kept, 0, source, back, furthest - back)
-            replayed(segment, shares, owed, recent, left, source, back, furthest, 1)
-            goal = min(furthest + FORCED, source.shape[0])
-            for at in range(furthest, goal):
-                book(segment, shares, owed, recent, at, 1)
-                depart(recent, source, at, 1)
-                source[at] = plain(shares, segment[at], at >= SPAN, at >= SPAN, owed, recent, left)
-                put(owed, recent, left, source, at, 1)
-            reached = goal
-        x = reached
-        if x >= stop:
-            return x
+    for at in range(x, stop):
+        book(segment, shares, owed, recent, source, at, 1)
+        best = foreseen(
+            segment, shares, owed, recent, left, source, at, min(SPAN, end - at), base, attempt, need, allow, due, late, since, tried
+        )
+        if best < 0:
+            book(segment, shares, owed, recent, source, at, -1)
+            return at
+        source[at] = best
+        owed[best] -= UNIT
+        recent[best] -= UNIT
+        left[best] -= 1
+    return stop

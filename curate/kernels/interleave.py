@@ -13,7 +13,7 @@ While shares are constant, three rules, the first that applies decides:
 
 So every run of 64 places is within one place of plan: with one place of 64 to fill the counts add up to 63, so some source
 lies below its plan. From 128 places before shares change to 64 after it, `curate.kernels.foresight` chooses. With more than
-`FORESEEN` sources that would take too long: then, while shares are not those of 64 places ago, the one is next that is owed most,
+`mix_layout.FORESEEN` sources that would take too long: then, while shares are not those of 64 places ago, the one is next that is owed most,
 the last 64 places counted twice as much as the rest.
 
 An order within one of plan over every stretch exists for few plans (Fraenkel's conjecture). `tests/bench/loader.py` measures how
@@ -23,65 +23,79 @@ near these come; the certificate of a mix has its own figures.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import types
 
-from curate.kernels.compiled import kernel, ro, ro2, rw, rw2
-from curate.kernels.foresight import AHEAD, SPAN, book, depart, foresee, plain, put
+from curate.kernels.compiled import inline, kernel, leaf, ro, ro2, rw
 
-MAX_SOURCES = 65536
-FORESEEN = 128  # sources
+SPAN = 64
+BITS = 40
+UNIT = 1 << BITS
 
-I64 = npt.NDArray[np.int64]
+
+@leaf
+def book(segment, shares, owed, recent, source, x, way):  # type: ignore[no-untyped-def]
+    """Add (way 1) or take back (-1) the plan of place x, and what leaves the last SPAN with it."""
+    for i in range(owed.shape[0]):
+        share = way * shares[segment[x], i]
+        owed[i] += share
+        recent[i] += share
+        if x >= SPAN:
+            recent[i] -= way * shares[segment[x - SPAN], i]
+    if x >= SPAN:
+        recent[np.int64(source[x - SPAN])] += way * UNIT
+
+
+@inline
+def plain(shares, now, full, changing, owed, recent, left):  # type: ignore[no-untyped-def]
+    """The next source by the rules for constant shares."""
+    unit = np.int64(UNIT)
+    forced, most = -1, unit
+    best, soonest, weight = -1, np.inf, np.int64(0)
+    ahead, nearest = -1, np.int64(0)  # where no source is owed anything
+    spare, largest = -1, np.int64(0)
+    for i in range(owed.shape[0]):
+        if left[i] <= 0:
+            continue
+        share, due = shares[now, i], owed[i]
+        if spare < 0 or due > largest:
+            spare, largest = i, due
+        if full and recent[i] >= most:
+            forced, most = i, recent[i] + 1
+        if full and recent[i] <= 0:
+            continue
+        if changing:
+            if soonest == np.inf or 2 * recent[i] + due > weight:
+                best, soonest, weight = i, 0.0, 2 * recent[i] + due
+        elif due > 0 and (share > 0 or 2 * due >= unit):
+            deadline = (unit - due) / share if share > 0 else -1.0
+            if deadline < soonest:
+                best, soonest = i, deadline
+        elif share > 0 and (ahead < 0 or due > nearest):
+            ahead, nearest = i, due
+    return forced if forced >= 0 else best if best >= 0 else ahead if ahead >= 0 else spare
 
 
 @kernel(
     types.void(
-        ro(types.int64),
-        ro2(types.int64),
-        types.int64,
-        types.int64,
-        types.int64,
-        rw(types.int64),
-        rw(types.int64),
-        rw(types.int64),
-        rw(types.int64),
-        rw(types.uint16),
-        rw(types.int64),
-        rw(types.uint16),
-        rw2(types.int64),
-        rw(types.int64),
+        ro(types.int64), ro2(types.int64), rw(types.int64), rw(types.int64), rw(types.int64), rw(types.uint16),
+        types.int64, types.int64, types.boolean,
     ),
     allocates=False,
-)
-def order(segment, shares, start, tail, end, owed, recent, left, used, source, ordinal, kept, work, budget):  # type: ignore[no-untyped-def]
-    """Fill places start, start + 1, ... of an order.
+)  # fmt: skip
+def walk(segment, shares, owed, recent, left, source, x, stop, forced):  # type: ignore[no-untyped-def]
+    """Choose places x..stop-1 without looking ahead.
 
-    segment: i64[tail + n + AHEAD], of each place from start - tail on (after the last place of the mix: its last)
-    shares: i64[segments, k], each row adds up to UNIT; end: places of the mix
-    tail: places before `start` that `source` begins with: min(start, SPAN)
-    owed, recent: i64[k], plan less what was placed, in UNITs, since the start and in the last SPAN places, before `start`
-    left: i64[k], how many more may come; used: i64[k], how many came
-    source: u16[tail + n], ordinal: i64[n], written: which source stands at each place, and its how-manieth
-    kept, work, budget: see `foresee`
-    owed, recent, left and used are brought up to date. Integers decide, but for one deadline: a division of doubles, equal on every CPU.
+    segment: i64[], of every place; source: u16[], read and written; both begin with the min(x, SPAN) places before x or with more
+    owed, recent: i64[k], plan less what was placed, in UNITs, since the start and in the last SPAN places before x
+    left: i64[k], how many more of each source may come. owed, recent and left are brought up to date
+    forced: by the rule for changing shares in any case
+    Integers decide, but for one deadline: a division of doubles, equal on every CPU.
     """
-    base, stop = start - tail, source.shape[0]
-    few = owed.shape[0] <= FORESEEN
-    x = tail
-    while x < stop:
-        until = x
-        while few and until < stop and segment[max(0, until - SPAN)] != segment[until + AHEAD]:
-            until += 1
-        if until > x:
-            x = foresee(segment, shares, owed, recent, left, source, kept, work, budget, end - base, x, until, base, tail)
-            continue
-        book(segment, shares, owed, recent, x, 1)
-        depart(recent, source, x, 1)
-        full = x >= SPAN
-        source[x] = plain(shares, segment[x], full, full and segment[x] != segment[x - SPAN], owed, recent, left)
-        put(owed, recent, left, source, x, 1)
-        x += 1
-    for at in range(tail, stop):
-        ordinal[at - tail] = used[source[at]]
-        used[source[at]] += 1
+    for at in range(x, stop):
+        book(segment, shares, owed, recent, source, at, 1)
+        full = at >= SPAN
+        best = plain(shares, segment[at], full, full and (forced or segment[at] != segment[at - SPAN]), owed, recent, left)
+        source[at] = best
+        owed[best] -= UNIT
+        recent[best] -= UNIT
+        left[best] -= 1

@@ -30,7 +30,8 @@ class Interleaving:
     """An order in the making."""
 
     def __init__(self, segments: list[tuple[int, list[int]]], limits: list[int], attempts: int) -> None:
-        self.numbers = [number for number, (places, _) in enumerate(segments) for _ in range(places)]
+        changes = [number for number, (_, shares) in enumerate(segments) if not number or shares != segments[number - 1][1]]
+        self.numbers = [max(c for c in changes if c <= number) for number, (places, _) in enumerate(segments) for _ in range(places)]
         self.plan = [shares for places, shares in segments for _ in range(places)]
         self.limits, self.attempts, self.k = limits, attempts, len(limits)
         self.chosen: list[int] = []
