@@ -109,9 +109,15 @@ def contamination(
 
 
 def _keep(run: Path, name: str, found: list[dict[str, Any]]) -> None:
-    """Leave the figures in the run, where its card finds them: RUN/audits/NAME.json, without texts of documents."""
+    """Leave the figures in the run, where its card finds them: RUN/audits/NAME.json, without texts of documents.
+
+    Each says by its key which version of its dataset it measured, so that a changed run's card doesn't repeat old figures.
+    """
+    from curate.report.run_folder import open_run
     from curate.store import write_atomic
 
+    datasets = open_run(run).datasets
+    found = [one | {"key": datasets[one["dataset"]]["key"]} for one in found]
     folder = run / "audits"
     folder.mkdir(exist_ok=True)
     write_atomic(folder / f"{name}.json", json.dumps(found, ensure_ascii=False, indent=1).encode() + b"\n")

@@ -171,9 +171,12 @@ def _gaps(run: RunFolder) -> list[str]:
 
 
 def _audits(run: RunFolder) -> dict[str, Any]:
-    """Measured recall, where `curate audit` left it in the run."""
+    """Measured recall, where `curate audit` left it in the run, of datasets as they are now."""
     folder = run.root / "audits"
-    return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
+    found = {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))} if folder.is_dir() else {}
+    now = {(name, entry["key"]) for name, entry in run.datasets.items()}
+    fresh = {audit: [one for one in measured if (one["dataset"], one.get("key")) in now] for audit, measured in found.items()}
+    return {audit: measured for audit, measured in fresh.items() if measured}
 
 
 def _missing(about: About, run: RunFolder) -> list[str]:

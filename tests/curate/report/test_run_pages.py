@@ -154,7 +154,8 @@ def test_what_was_trained_and_judged_is_shown(run: RunFolder, tmp_path: Path, li
     (root / "manifest.json").write_text(json.dumps(manifest))
     lines = [
         {"step": n, "loss": 4.0 / (n + 1), "learning_rate": 1e-4 * n, "rewards/accuracies": n / 9, "norm": 1.0, "bad_loss": "x",
-         "by": {"dataset": {"a": [3.0 - n / 9, 10], "<b>": [2.0, 10]}}}
+         "by": {"dataset": {"a": [3.0 - n / 9, 10], "<b>": [2.0, 10]}},
+         **({"evaluation": {"<t>": {"main": "bits_per_byte", "bits_per_byte": 2.0 - n / 9, "items": 4}}} if n % 4 == 3 else {})}
         for n in range(9)
     ]  # fmt: skip
     (root / "tok" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 9, "loss": NaN}\n')
@@ -164,8 +165,36 @@ def test_what_was_trained_and_judged_is_shown(run: RunFolder, tmp_path: Path, li
     assert found.of("judged", "judged") == [("base", [0.25, 0.5]), ("chat", [0.75])]
     assert found.of("more", "gathered") == [("web", [9, 7])]
     shown = re.findall(r"<figcaption>([^<]*) <span class=\"dim\">by step", page)
-    assert shown == ["loss", "learning rate", "rewards/accuracies", "loss, dataset a", "loss, dataset &lt;b&gt;"]
+    assert shown == [
+        "loss",
+        "learning rate",
+        "rewards/accuracies",
+        "loss, dataset a",
+        "loss, dataset &lt;b&gt;",
+        "&lt;t&gt;, bits per byte",
+    ]
     assert (found.scripts, found.links) == (0, 0)
+
+
+def test_finds_by_source_and_audits_of_the_dataset_as_it_is(run: RunFolder, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(run.root, root, symlinks=True)
+    manifest = json.loads((root / "manifest.json").read_text())
+    entry = manifest["datasets"]["web"]
+    line = next(line for line in entry["funnel"] if line["step"] == "pii")
+    line["counts"] = {"mail<b>": {"email": 2}, "web": {"email": 1, "phone": 4}}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    recall = {"email": {"planted": 30, "found": 27, "other": 0, "missed": []}}
+    found = Tables()
+    found.feed(write_report(root, False, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert found.of("web", "personal") == [("email", [3]), ("phone", [4])]
+    assert found.of("web", "counts") == [("email", [2]), ("email", [1]), ("phone", [4])]
+    for key, told in ((entry["key"], True), ("another", False)):
+        (root / "audits").mkdir(exist_ok=True)
+        (root / "audits" / "pii.json").write_text(json.dumps([{"dataset": "web", "key": key, "recall": recall}]))
+        text = cards.write_card(root, None, tmp_path / "card.md")[0].read_text(encoding="utf-8")
+        assert "| mail&lt;b&gt; | email 2 |\n| web | email 1, phone 4 |" in text
+        assert ("| web | email | 30 | 27 |" in text, "Recall was not measured" in text) == (told, not told)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
