@@ -31,12 +31,31 @@ DONE = "training.json"
 SKIPPED = {"dropped", "ledger", "quarantine"}
 
 
+def _show_presets(wanted: bool) -> None:
+    if wanted:
+        from train.cost import gpu_table, preset_table
+
+        for lines in (preset_table(), gpu_table()):
+            widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+            typer.echo("\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines))
+            typer.echo("")
+        raise typer.Exit
+
+
 def train(
     file: Annotated[Path, typer.Argument(help="YAML: one entry of a recipe's `models:`.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the model. Default: models/<name of FILE>.")] = None,
     processes: Annotated[int | None, typer.Option("--processes", min=1, help="Default: one for each GPU. Under torchrun: its own.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a value: optimizer.lr=0.001", metavar="K=V")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only print parameters, FLOPs, memory, time and money.")] = False,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="With --plan: the GPU to count time and money for, such as h100.")] = None,
+    price: Annotated[float | None, typer.Option("--price", min=0, help="With --plan: dollars an hour of that GPU.")] = None,
+    presets: Annotated[
+        bool,
+        typer.Option(
+            "--presets", is_eager=True, callback=_show_presets, help="Only print the shapes of models and the GPUs that are known."
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Train anew where the folder has a model of other settings.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +64,9 @@ def train(
     from train.launch import run_job
     from train.progress import Line
 
-    name, seed, node, folder = load(file, set_ or ())
+    if not plan and (gpu is not None or price is not None):
+        raise RecipeError("--gpu and --price are for --plan: they decide nothing of the training.")
+    name, seed, node, folder = load(file, [*(set_ or ()), *told_of_plan(gpu, price)])
     inputs = {wanted: find_input(wanted, folder) for wanted in node.inputs()}
     if plan:
         lines = node.forecast(inputs, True)
@@ -76,6 +97,12 @@ def train(
             emit({"model": str(target), "info": info})
         else:
             typer.echo(f"wrote {target}", err=True)
+
+
+def told_of_plan(gpu: str | None, price: float | None) -> list[str]:
+    """Overrides that tell a model what its plan is for."""
+    given = {"gpu": gpu, "price": price}
+    return [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
 
 
 def load(file: Path, overrides: tuple[str, ...] | list[str] = ()) -> tuple[str, int, ModelNode, str]:

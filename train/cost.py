@@ -7,6 +7,7 @@ Formulas, printed with every figure:
                  appendix B, torchtitan and nanochat count); half of the attention term where attention is causal
     MFU          FLOPs a token * tokens/s / the GPU's dense bf16 rate on its datasheet
     memory       16 bytes a parameter (float32 weights, gradients, two moments) + activations of one micro-batch
+    updates      28 bytes a parameter and step (AdamW reads four float32 and writes three) / the GPU's memory bandwidth
     tokens       20 a parameter (Hoffmann et al., 2022, table 3, approach 1 and 2)
 
 Needs no torch.
@@ -18,35 +19,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from train.shapes import Shape, padded_vocabulary
+from train.gpus import GPUS, Gpu, known_gpu
+from train.shapes import PRESETS, Shape, padded_vocabulary
 
 if TYPE_CHECKING:
     from train.pretrain import Pretrain
 
 TOKENS_PER_PARAMETER = 20
 STATE_BYTES = 16
+UPDATE_BYTES = 28
 ASSUMED_MFU = 0.4
+ASSUMED_BATCH = 1 << 19  # tokens of a step, at most, where it is not set; about 500 steps where the run is shorter
 ASSUMED_VOCABULARY, ASSUMED_CONTEXT = 32_000, 2048  # until there is a mix
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU as it is sold."""
-
-    name: str
-    bf16: float  # dense FLOP/s on the datasheet
-    memory_gb: float
-    dollars_per_hour: float  # a usual price on demand in 2025 and 2026; prices differ by a factor of two
-
-
-GPUS = {
-    "a100": Gpu("A100 80 GB", 312e12, 80, 1.8),
-    "h100": Gpu("H100 SXM", 989e12, 80, 3.0),
-    "h200": Gpu("H200 SXM", 989e12, 141, 3.8),
-    "b200": Gpu("B200 SXM", 2250e12, 180, 6.0),
-    "l40s": Gpu("L40S", 362e12, 48, 1.1),
-    "4090": Gpu("RTX 4090", 165e12, 24, 0.45),
-}
 
 
 @dataclass(frozen=True)
@@ -54,6 +38,7 @@ class Parameters:
     """Numbers of weights."""
 
     total: int
+    inner: int  # without embedding and head: layers and norms
     matmul: int  # without the input embedding, with the head also where it is tied
 
 
@@ -64,7 +49,8 @@ def parameters(shape: Shape, vocab_size: int) -> Parameters:
     layer = attention + 3 * shape.width * shape.ffn
     norms = shape.width * (2 * shape.layers + 1)
     embedding = rows * shape.width
-    return Parameters(shape.layers * layer + norms + embedding * (1 if shape.tied else 2), shape.layers * layer + embedding)
+    inner = shape.layers * layer + norms
+    return Parameters(inner + embedding * (1 if shape.tied else 2), inner, shape.layers * layer + embedding)
 
 
 def attention_flops(layers: int, heads: int, head_dim: int, context: float) -> float:
@@ -108,15 +94,45 @@ def forecast_lines(node: Pretrain, data_tokens: int, exact: bool, mix: Mapping[s
         f"{mark}{tokens:,} tokens: 6ND {6.0 * found.matmul * tokens:.2e} FLOP, with attention over {context:,} tokens {total:.2e}",
         f"about {memory / 1e9:,.1f} GB on a GPU: {STATE_BYTES} bytes a parameter, activations of {in_flight:,} tokens",
     ]
-    for gpu in (GPUS["h200"], GPUS["h100"], GPUS["a100"]):
-        hours = total / (gpu.bf16 * ASSUMED_MFU) / 3600
-        lines.append(
-            f"{gpu.name}: {duration(hours * 3600)}, ${hours * gpu.dollars_per_hour:,.2f} "
-            f"(at {ASSUMED_MFU:.0%} of {gpu.bf16 / 1e12:,.0f} TFLOP/s and ${gpu.dollars_per_hour}/h)"
-        )
+    gpus = [known_gpu(node.gpu)] if node.gpu is not None else [GPUS["h200"], GPUS["h100"], GPUS["a100"]]
+    steps = tokens / (node.batch_tokens or max(1, min(ASSUMED_BATCH, tokens // 500)))
+    lines += [_on(gpu, total, steps * UPDATE_BYTES * found.total, memory, node.price) for gpu in gpus]
     lines.append(
         f"a scaling law (Hoffmann et al., 2022: {TOKENS_PER_PARAMETER} tokens a parameter) would choose {wanted:,} tokens: {mark}{tokens / wanted:.2f} of it are here"
     )
+    return lines
+
+
+def _on(gpu: Gpu, flops: float, moved: float, memory: float, price: float | None) -> str:
+    """Time and money on one GPU. moved: bytes that updates of weights read and write; memory: bytes that are needed; price: of an hour"""
+    compute, updates = flops / (gpu.bf16 * ASSUMED_MFU), moved / gpu.bandwidth
+    hourly = price if price is not None else gpu.dollars_per_hour
+    money = "" if hourly is None else f", ${(compute + updates) / 3600 * hourly:,.2f} at ${hourly:g}/h"
+    fits = "" if memory <= gpu.memory_gb * 1e9 else ", which does not fit: cut it over several, or lower micro_batch_tokens"
+    return (
+        f"{gpu.name}: {duration(compute + updates)}{money} ({ASSUMED_MFU:.0%} of {gpu.bf16 / 1e12:,.0f} TFLOP/s, and {duration(updates)} of "
+        f"updates at {gpu.bandwidth / 1e12:.2f} TB/s); {memory / 1e9:,.1f} of {gpu.memory_gb:,.0f} GB{fits}"
+    )
+
+
+def gpu_table() -> list[list[str]]:
+    """Header and a line for each known GPU."""
+    lines = [["gpu", "sold as", "bf16 TFLOP/s", "GB", "TB/s", "$/h", "source"]]
+    for key, gpu in GPUS.items():
+        rate, price = f"{gpu.bf16 / 1e12:g}", "" if gpu.dollars_per_hour is None else f"{gpu.dollars_per_hour:g}"
+        lines.append([key, gpu.name, rate, f"{gpu.memory_gb:g}", f"{gpu.bandwidth / 1e12:g}", price, gpu.source])
+    return lines
+
+
+def preset_table() -> list[list[str]]:
+    """Header and a line for each preset: its shape, and its weights without embeddings and with vocabularies in use."""
+    vocabularies = (4096, ASSUMED_VOCABULARY, 50_304, 128_256)
+    heads = ["preset", "layers", "width", "heads", "kv_heads", "ffn", "without embeddings", *(f"with {v:,} ids" for v in vocabularies)]
+    lines = [heads]
+    for name, shape in PRESETS.items():
+        sizes = [parameters(shape, 1).inner, *(parameters(shape, v).total for v in vocabularies)]
+        numbers = (shape.layers, shape.width, shape.heads, shape.kv_heads, shape.ffn)
+        lines.append([name, *(f"{n:,}" for n in numbers), *(f"{n / 1e6:,.2f}M" for n in sizes)])
     return lines
 
 

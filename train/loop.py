@@ -36,6 +36,7 @@ from train.batches import Rows, Source, Step, Steps, micro_batches
 from train.checkpoint import Checkpoints
 from train.choices import choose
 from train.cost import attention_flops
+from train.evaluation.during import During, as_metrics, last_figures
 from train.isolation import prove
 from train.launch import stop_requests
 from train.loss import PackedLoss, document_sums
@@ -75,6 +76,10 @@ class Run:
         for step in {0, plan.steps // 2, plan.steps - 1}:
             self.source.reserve(micro_batches(*plan.place(step), where.rank, where.size, self.choices.micro)[:4])
         self.notes: dict[str, Any] = {}
+        self.during: During | None = None
+        if node.evaluate is not None:
+            known = job.tokenizer or job.initial.folder or job.initial.hub
+            self.during = During(node.evaluate, known, self.written)
 
     def all(self) -> dict[str, Any]:
         """Everything from the first weight to the last file."""
@@ -92,6 +97,11 @@ class Run:
         self._save(model, info)
         self.where.wait()
         return info
+
+    @property
+    def written(self) -> torch.dtype:
+        """Type of the numbers of the model's folder."""
+        return torch.bfloat16 if self.choices.bf16 else torch.float32
 
     def autocast(self) -> AbstractContextManager[None]:
         """Around forward passes."""
@@ -144,7 +154,6 @@ class Run:
         state = {name: whole(p.detach()).to("cpu") if self.where.first else whole(p.detach()) for name, p in model.named_parameters()}
         if not self.where.first:
             return
-        dtype = torch.bfloat16 if self.choices.bf16 else torch.float32
         notes = {
             "kind": self.job.kind,
             "identity": self.job.identity(),
@@ -153,7 +162,7 @@ class Run:
             "info": info,
             "versions": {"curate": __version__, "torch": torch.__version__.partition("+")[0]},
         }
-        save_model(model, self.out, tokenizer=self.job.tokenizer, notes=notes, state=state, dtype=dtype)
+        save_model(model, self.out, tokenizer=self.job.tokenizer, notes=notes, state=state, dtype=self.written)
         for name in (METRICS, spikes.REPORT, spikes.EXCLUDE):
             if (self.work / name).exists():
                 shutil.copyfile(self.work / name, self.out / name)
@@ -205,6 +214,7 @@ class Loop:
                     metrics.step(step.number, last)
                     metrics.speed(step.number, last["tokens"], now - began, self._flops(step), peak, last["loss"])
                 self._validate(step.number, metrics)
+                self._evaluate(step.number, metrics)
                 done = step.number + 1
                 due, stopped = self._time_to_save(done, now - saved)
                 if done < self.plan.steps and due:
@@ -314,6 +324,19 @@ class Loop:
         if metrics is not None:
             metrics.step(step, {"validation": found})
 
+    def _evaluate(self, step: int, metrics: Metrics | None) -> None:
+        """Ask the tasks where it is time. The ranks share them out; each gathers all weights, since parts of them may lie anywhere."""
+        settings, during = self.node.evaluate, self.run.during
+        if settings is None or during is None or not settings.due(step + 1, self.plan.steps):
+            return
+        weights = {name: whole(p.detach()) for name, p in self.model.named_parameters()}
+        share = (step + 1) / self.plan.steps
+        say = (lambda what: self.run.progress(share, what)) if self.where.first else (lambda what: None)
+        mine = as_metrics(during.ask(self.model.config, weights, say, self.where.rank, self.where.size))
+        found = {task: figures for of_rank in self.where.gather(mine) for task, figures in of_rank.items()}
+        if metrics is not None:
+            metrics.step(step, {"evaluation": {task: found[task] for task in sorted(found)}})
+
     def _flops(self, step: Step) -> float:
         """Of this rank in a step: 6 * matmul parameters a token, and attention over the documents' real lengths."""
         tokens = sum(rows.tokens.size for rows in step.parts)
@@ -353,6 +376,7 @@ class Loop:
             "by": last.get("by", {}),
             "precision": "bf16" if choices.bf16 else "fp32",
             "attention": choices.attention,
+            **(last_figures(self.run.work / METRICS) if self.where.first else {}),
             **self.run.notes,
         }
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.node import Progress
-from train.cost import GPUS, duration
+from train.cost import duration
+from train.gpus import gpu_of
 from train.sinks import open_sink
 
 METRICS, SPEED = "metrics.jsonl", "speed.jsonl"
@@ -22,8 +23,8 @@ SPEED_EVERY_S = 10.0
 
 def peak_flops(device: str) -> float | None:
     """Dense bf16 FLOP/s of a GPU by the name that CUDA gives it; None for others."""
-    name = device.lower()
-    return next((gpu.bf16 for key, gpu in GPUS.items() if key in name), None)
+    found = gpu_of(device)
+    return None if found is None else found.bf16
 
 
 class Metrics:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curate.mix_schedule import TokenCount
 from curate.node import NodeInput, Progress
+from curate.step import Asset
+from train.evaluation.settings import TaskEvaluation
+from train.gpus import known_gpu
 from train.node import MIX, ModelNode, TrainJob
 
 
@@ -116,6 +119,7 @@ class Pretrain(ModelNode):
     )
     checkpoints: Checkpoints = Field(default=Checkpoints(), description="when the state is saved")
     validation: Validation | None = Field(default=None, description="loss on other mixes")
+    evaluate: TaskEvaluation | None = Field(default=None, description="tasks asked while training: {every: 500, tasks: [arc_easy.jsonl]}")
     loss_by: list[Annotated[str, Field(min_length=1)]] = Field(
         default=["dataset"],
         max_length=8,
@@ -130,6 +134,9 @@ class Pretrain(ModelNode):
     )
     prove_isolation: bool = Field(default=True, description="before the first step, change a document and look that no other one moves")
     track: list[Literal["tensorboard", "wandb"]] = Field(default=[], description="where metrics go beside metrics.jsonl")
+    # For plans only: what they say decides no weight, so they are in no key and no checkpoint's identity.
+    gpu: str | None = Field(default=None, min_length=1, exclude=True, description="GPU that a plan counts time and money for: h100")
+    price: float | None = Field(default=None, ge=0, le=1e6, exclude=True, description="dollars an hour of that GPU, in a plan")
 
     @model_validator(mode="after")
     def _check(self) -> Pretrain:
@@ -138,10 +145,16 @@ class Pretrain(ModelNode):
             raise ValueError(f"buckets names {', '.join(unknown)}, which loss_by does not have")
         if self.batch_ramp is not None and self.batch_tokens is not None and self.batch_ramp.start > self.batch_tokens:
             raise ValueError(f"batch_ramp.start ({self.batch_ramp.start}) must be at most batch_tokens ({self.batch_tokens})")
+        if self.gpu is not None:
+            known_gpu(self.gpu)
         return self
 
     def more_inputs(self) -> tuple[str, ...]:
         return tuple(self.validation.data) if self.validation is not None else ()
+
+    def assets(self) -> tuple[Asset, ...]:
+        """Model files, and those of tasks that are asked while training."""
+        return (*super().assets(), *(self.evaluate.assets() if self.evaluate is not None else ()))
 
     def forecast(self, inputs: Mapping[str, NodeInput], exact: bool) -> list[str]:
         """Parameters, FLOPs, memory, time and money."""
@@ -150,7 +163,8 @@ class Pretrain(ModelNode):
         data = inputs.get(self.data)
         mix = Path(data.folder) / MIX if data is not None and data.folder else None
         known = json.loads(mix.read_bytes()) if mix is not None and mix.is_file() else None
-        return forecast_lines(self, data.tokens if data is not None else 0, exact, known)
+        lines = forecast_lines(self, data.tokens if data is not None else 0, exact, known)
+        return [*lines, *([self.evaluate.forecast()] if self.evaluate is not None else [])]
 
     def train(self, job: TrainJob, progress: Progress) -> dict[str, Any]:
         from train.loop import pretrain

@@ -1,7 +1,10 @@
 """Shapes of models by name: Llama's architecture from 0.2M to 8B parameters. Needs no torch.
 
 Head size is 128 from 160M on (attention kernels reach about half their speed at 64), and vocabularies are padded to a
-multiple of 128 rows, which matrix units want. The 1B, 3B and 8B shapes are those of Llama 3.2 1B and 3B and Llama 3 8B
+multiple of 128 rows, which matrix units want.
+
+Names up to 10M count the weights without embeddings, since a vocabulary of 32,000 would be most of such a model; from 60M on all of
+them, with the vocabulary that models of the size usually have: 32,000 at 60M, 50,304 at 160M and 400M, 128,256 above. The 1B, 3B and 8B shapes are those of Llama 3.2 1B and 3B and Llama 3 8B
 (their config.json), with the vocabulary of the tokenizer at hand.
 """
 
@@ -36,8 +39,8 @@ class Shape:
 PRESETS: dict[str, Shape] = {
     "llama-tiny": Shape(2, 64, 4, 2, 192, True),
     "llama-1m": Shape(4, 128, 4, 4, 352, True),
-    "llama-3m": Shape(4, 192, 4, 4, 512, True),
-    "llama-10m": Shape(6, 320, 5, 5, 864, True),
+    "llama-3m": Shape(4, 256, 4, 4, 640, True),
+    "llama-10m": Shape(6, 384, 6, 6, 960, True),
     "llama-60m": Shape(10, 512, 8, 8, 1376, False),
     "llama-160m": Shape(12, 768, 6, 6, 2048, False),
     "llama-400m": Shape(24, 1024, 8, 8, 2816, False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.cli.estimates import estimates
+from curate.errors import RecipeError
 from curate.node import NodeInput
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
 from curate.report.funnel import size
@@ -49,10 +51,21 @@ def plan_record(recipe: Recipe, out: Path, only: tuple[str, ...]) -> dict[str, A
     }
 
 
+def for_gpu(recipe: Recipe, gpu: str | None, price: float | None) -> list[str]:
+    """Overrides that tell every model which plans by the GPU (its settings have `gpu` and `price`) what to plan for."""
+    wanted = [
+        name
+        for name, node in recipe.nodes.items()
+        if isinstance(node, SpecialNode) and {"gpu", "price"} <= type(node.node).model_fields.keys()
+    ]
+    if not wanted:
+        raise RecipeError(f"--gpu and --price: {recipe.name} has no model whose time is planned by the GPU (train: pretrain).")
+    given = {"gpu": gpu, "price": price}
+    return [f"models.{name}.{key}={json.dumps(value)}" for name in wanted for key, value in given.items() if value is not None]
+
+
 def known_inputs(recipe: Recipe, out: Path) -> dict[str, NodeInput]:
     """Figures of nodes that an earlier run finished."""
-    import json
-
     path = out / "manifest.json"
     if not path.exists():
         return {}

@@ -34,16 +34,20 @@ def plan(
     only: OnlyOption = None,
     set_: SetOption = None,
     plugin: PluginOption = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="GPU to count time and money of pretraining for, such as h100.")] = None,
+    price: Annotated[float | None, typer.Option("--price", min=0, help="Dollars an hour of that GPU.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do: stages, tasks, what is reused, whether mixes are feasible."""
     from rich.console import Console
 
     from curate import api
-    from curate.cli.planning import plan_record, plan_view
+    from curate.cli.planning import for_gpu, plan_record, plan_view
     from curate.recipe import load_recipe
 
     loaded = load_recipe(str(recipe), set_ or (), plugin or ())
+    if gpu is not None or price is not None:
+        loaded = load_recipe(str(recipe), [*(set_ or ()), *for_gpu(loaded, gpu, price)], plugin or ())
     record = plan_record(loaded, api.run_folder(loaded, out, None), tuple(only or ()))
     if as_json:
         emit(record)

@@ -264,7 +264,7 @@ def _quarantine(run: RunFolder, name: str) -> list[Mapping[str, str]]:
 
 
 def _curves(run: RunFolder, name: str) -> dict[str, list[tuple[float, float]]]:
-    """Series of metrics.jsonl by step: losses (each source's too, where there are several), learning rate, accuracies, margins."""
+    """Series of metrics.jsonl by step: losses (each source's too, where there are several), learning rate, accuracies, margins, tasks."""
     path = run.root / name / "metrics.jsonl"
     found: dict[str, list[tuple[float, float]]] = {}
     if path.exists():
@@ -287,3 +287,5 @@ def _told(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for column, sources in row.get("by", {}).items():
         for source, figures in sources.items() if len(sources) > 1 else ():
             yield f"loss, {column} {visible(str(source), 60)}", figures[0]
+    for task, figures in row.get("evaluation", {}).items():
+        yield f"{visible(str(task), 60)}, {figures['main'].replace('_', ' ')}", figures.get(figures["main"])

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import time
 import warnings
@@ -18,7 +19,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordLevel  # noqa: E402
+from tokenizers.pre_tokenizers import WhitespaceSplit  # noqa: E402
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast  # noqa: E402
 
 from curate.errors import DataError, RecipeError  # noqa: E402
 from curate.mixing import MixNode  # noqa: E402
@@ -26,6 +31,9 @@ from curate.node import NodeInput  # noqa: E402
 from tests.train.synthetic import small_run  # noqa: E402
 from train import loop, loss, optimizers, spikes  # noqa: E402
 from train.attention import guard_packed, packed_inputs, use_attention  # noqa: E402
+from train.evaluation.asking import Asking, ask  # noqa: E402
+from train.evaluation.during import as_metrics  # noqa: E402
+from train.evaluation.tasks import load_tasks  # noqa: E402
 from train.isolation import leakage, prove  # noqa: E402
 from train.launch import free_port  # noqa: E402
 from train.models import init_model, load_model, save_model  # noqa: E402
@@ -385,3 +393,69 @@ def test_models_that_do_not_fit(run: tuple[Path, NodeInput], tmp_path: Path) -> 
         train(run, tmp_path / "out", tokens=10**9)
     with pytest.raises(RecipeError, match="no backward pass on a CPU"):
         train(run, tmp_path / "out", attention="flex")
+
+
+# Tasks while training
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A tokenizer that fits the made-up documents, and tasks of both kinds."""
+    folder = tmp_path_factory.mktemp("asking")
+    words = Tokenizer(WordLevel({"<end>": 0, **{f"w{n}": n for n in range(1, 119)}, "?": 119}, "?"))
+    words.pre_tokenizer = WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>").save_pretrained(folder / "tokenizer")
+    choices = [{"query": f"w{n} w{n + 1}", "choices": [f"w{n + 2}", f"w{n + 50}", f"w{n + 70} w3"], "gold": n % 3} for n in range(1, 30)]
+    texts = [{"text": " ".join(f"w{(7 * n + i) % 118 + 1}" for i in range(60)), "source": f"s{n % 2}"} for n in range(6)]
+    for name, rows in {"choices": choices, "texts": texts}.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"tokenizer": str(folder / "tokenizer"), "tasks": [str(folder / f"{name}.jsonl") for name in ("choices", "texts")]}
+
+
+def figures(model: Path, tasks: list[str]) -> dict[str, Any]:
+    """What `curate eval` says."""
+    return as_metrics(ask(str(model), load_tasks(tasks), Asking(), Quiet()))
+
+
+class Quiet:
+    def __call__(self, task: str, done: int, total: int) -> None: ...
+
+    def tick(self) -> None: ...
+
+
+def test_tasks_asked_while_training_change_nothing(run: tuple[Path, NodeInput], tmp_path: Path, asking: dict[str, Any]) -> None:
+    changed = {"tokens": 10 * 256, "checkpoints": {"every_steps": 4, "keep": 9}, "prove_isolation": False, "tokenizer": asking["tokenizer"]}
+    settings = {**changed, "evaluate": {"every": 4, "tasks": asking["tasks"]}}
+    torch.manual_seed(8)
+    train(run, tmp_path / "without", **changed)
+    drawn = torch.rand(3)
+    torch.manual_seed(8)
+    info = train(run, tmp_path / "with", **settings)
+    assert torch.equal(torch.rand(3), drawn)
+    found = lines(tmp_path / "with")
+    asked = {line["step"] + 1: line["evaluation"] for line in found if "evaluation" in line}
+    assert [line for line in found if "evaluation" not in line] == lines(tmp_path / "without") and list(asked) == [4, 8, 10]
+    assert (tmp_path / "with" / "model.safetensors").read_bytes() == (tmp_path / "without" / "model.safetensors").read_bytes()
+    assert info["evaluation"] == {"steps": 10, "tasks": asked[10]} and asked[4] != asked[10]
+    assert asked[10]["choices"]["main"] == "acc" and set(asked[10]["texts"]["domains"]) == {"s0", "s1"}
+    # The figures are those of the folder, and of a checkpoint of the step.
+    assert figures(tmp_path / "with", asking["tasks"]) == asked[10]
+    of_step = shutil.copytree(tmp_path / "with", tmp_path / "step", ignore=shutil.ignore_patterns("work"))
+    weights = load_file(tmp_path / "with" / "work" / "step-00000004" / "model.safetensors")
+    save_file(weights, of_step / "model.safetensors", metadata={"format": "pt"})
+    assert figures(of_step, asking["tasks"]) == asked[4]
+    # Killed behind step 9, it goes on from step 8: what was asked there stays, what comes is asked once.
+    work = tmp_path / "on" / "work"
+    work.mkdir(parents=True)
+    shutil.copytree(tmp_path / "with" / "work" / "step-00000008", work / "step-00000008")
+    (work / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in found if line["step"] < 9))
+    assert train(run, tmp_path / "on", **settings) == info and lines(tmp_path / "on") == found
+    with pytest.raises(RecipeError, match="no tokenizer is known"):
+        train(run, tmp_path / "none", **{**settings, "tokenizer": None})
+
+
+def test_two_processes_share_the_tasks(run: tuple[Path, NodeInput], tmp_path: Path, asking: dict[str, Any]) -> None:
+    evaluate = {"tasks": asking["tasks"]}
+    changed = {"tokens": 4 * 256, "prove_isolation": False, "tokenizer": asking["tokenizer"], "parallel": "fsdp2", "evaluate": evaluate}
+    several(run, tmp_path / "two", **changed)
+    assert lines(tmp_path / "two")[-1]["evaluation"] == figures(tmp_path / "two", asking["tasks"])

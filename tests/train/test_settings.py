@@ -13,15 +13,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from curate.cli.planning import for_gpu
 from curate.errors import DataError, RecipeError, RunError
 from curate.loader import open_mix
 from curate.node import NodeInput
+from curate.recipe import load_recipe
 from tests.train.synthetic import small_run
 from train import launch
 from train.attribution import NONE, Tagger, as_means, sums_by_label
 from train.batches import IGNORED, Source, StepPlan, Steps, micro_batches, plan_steps
-from train.command import find_input, load
-from train.cost import TOKENS_PER_PARAMETER, attention_flops, duration, flops_per_token, forecast_lines, parameters
+from train.command import find_input, load, told_of_plan
+from train.cost import TOKENS_PER_PARAMETER, attention_flops, duration, flops_per_token, forecast_lines, gpu_table, parameters, preset_table
+from train.evaluation.settings import TaskEvaluation
+from train.gpus import GPUS, gpu_of, known_gpu
 from train.node import TrainJob
 from train.pretrain import Pretrain
 from train.shapes import PRESETS, padded_vocabulary, preset
@@ -40,10 +44,22 @@ def test_shapes_have_the_published_numbers_of_parameters(name: str, total: int) 
     assert parameters(preset(name), 128_256).total == total
 
 
+# What the docstring of train.shapes says of names. 1B is Meta's name for 1.24B.
+@pytest.mark.parametrize(
+    ("name", "said", "vocabulary"),
+    [("1m", 1e6, None), ("3m", 3e6, None), ("10m", 10e6, None), ("60m", 60e6, 32_000), ("160m", 160e6, 50_304), ("400m", 400e6, 50_304),
+     ("1b", 1.2e9, 128_256), ("3b", 3e9, 128_256), ("8b", 8e9, 128_256)],
+)  # fmt: skip
+def test_names_of_presets_are_true(name: str, said: float, vocabulary: int | None) -> None:
+    found = parameters(preset(f"llama-{name}"), vocabulary or 1)
+    counted = found.total if vocabulary else found.inner
+    assert counted == pytest.approx(said, rel=0.2 if name == "1m" else 0.08)
+
+
 def test_flops_of_a_token() -> None:
     shape = preset("llama-160m")
     found = parameters(shape, 50_304)
-    assert (found.total, found.matmul) == (162_220_800, 123_568_128)
+    assert (found.total, found.inner, found.matmul) == (162_220_800, 84_953_856, 123_568_128)
     assert attention_flops(12, 6, 128, 2048) == 12 * 12 * 768 * 2048
     assert flops_per_token(shape, 50_304, 2048) == 6 * 123_568_128 + 12 * 12 * 768 * 2048
     assert [padded_vocabulary(n) for n in (1, 128, 129, 50_257)] == [128, 128, 256, 50_304]
@@ -58,9 +74,63 @@ def test_forecast_names_its_formulas() -> None:
     assert [duration(s) for s in (38, 744, 26_280, 440_640)] == ["38 s", "12.4 min", "7.3 h", "5.1 days"]
 
 
+def test_a_plan_for_one_gpu() -> None:
+    shape, context = preset("llama-160m"), 2048
+    node = Pretrain(model={"preset": "llama-160m"}, data="mix", batch_tokens=1 << 19, gpu="NVIDIA H100 NVL", price=2.0)
+    [line] = [x for x in forecast_lines(node, 1 << 30, True) if x.startswith("H100 NVL")]
+    updates = 2048 * 28 * parameters(shape, 32_000).total / 3.9e12
+    seconds = flops_per_token(shape, 32_000, context) * (1 << 30) / (0.4 * 835e12) + updates
+    assert (
+        line.startswith(f"H100 NVL: {duration(seconds)}, ${seconds / 3600 * 2:.2f} at $2/h") and f"{duration(updates)} of updates" in line
+    )
+    assert "gpu" not in node.model_dump() and "price" not in node.model_dump()  # a plan changes no key
+    large = Pretrain(model={"preset": "llama-8b"}, data="mix", gpu="a10")
+    [line] = [x for x in forecast_lines(large, 1 << 30, True) if x.startswith("A10:")]
+    assert "$" not in line and "does not fit" in line
+    with pytest.raises(RecipeError, match=r"gpu 'h10' is not known\. Did you mean 'h100'\? There are: .*h200"):
+        Pretrain(model={"preset": "llama-tiny"}, data="mix", gpu="h10")
+
+
+def test_a_recipe_is_planned_for_a_gpu(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n')
+    (tmp_path / "r.yaml").write_text(
+        "datasets:\n  web: {read: {jsonl: x.jsonl}, steps: [{tokenize: {tokenizer: tok}}]}\n  web0: {read: {jsonl: x.jsonl}}\n"
+        "  pre: {mix: {seq_len: 2048, stages: [{tokens: 1M, weights: {web: 1}}]}}\n"
+        "models:\n  tok: {train: tokenizer, data: web0, vocab_size: 300}\n"
+        "  base: {train: pretrain, model: {preset: llama-tiny}, data: pre, price: 9}\n"
+    )
+    path = str(tmp_path / "r.yaml")
+    told = for_gpu(load_recipe(path), "4090", 0.5)
+    assert told == ['models.base.gpu="4090"', "models.base.price=0.5"]
+    base = load_recipe(path, told).nodes["base"].node
+    assert (base.gpu, base.price) == ("4090", 0.5)
+    assert load(write(tmp_path, "train: pretrain\nmodel: {preset: llama-tiny}\ndata: d\n"), told_of_plan("h200", None))[2].gpu == "h200"
+    with pytest.raises(RecipeError, match=r"base \(train pretrain\): gpu 'h20x' is not known\. Did you mean 'h200'"):
+        load_recipe(path, for_gpu(load_recipe(path), "h20x", None))
+    (tmp_path / "r.yaml").write_text("datasets:\n  web: {read: {jsonl: x.jsonl}}\n")
+    with pytest.raises(RecipeError, match="no model whose time is planned"):
+        for_gpu(load_recipe(path), "h100", None)
+
+
+def test_gpus_by_the_names_that_cuda_gives() -> None:
+    names = {
+        "NVIDIA H100 80GB HBM3": "h100", "NVIDIA H100 PCIe": "h100-pcie", "NVIDIA H100 NVL": "h100-nvl", "NVIDIA H200": "h200",
+        "NVIDIA A100-SXM4-80GB": "a100", "NVIDIA A100-SXM4-40GB": "a100-40gb", "NVIDIA A100-PCIE-40GB": "a100-40gb",
+        "NVIDIA A100 80GB PCIe": "a100-pcie", "NVIDIA L40S": "l40s", "NVIDIA GeForce RTX 4090": "4090", "AMD Instinct MI300X": "mi300x",
+    }  # fmt: skip
+    assert {name: gpu_of(name) for name in names} == {name: GPUS[key] for name, key in names.items()}
+    for name in ("NVIDIA A10G", "NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 3090 Ti", "cpu", ""):
+        assert gpu_of(name) is None
+    assert all(known_gpu(key) == gpu for key, gpu in GPUS.items())
+    assert [line[0] for line in gpu_table()[1:]] == list(GPUS) and [line[0] for line in preset_table()[1:]] == list(PRESETS)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"evaluate": {"tasks": []}}, "at least 1 item"),
+        ({"evaluate": {"tasks": ["x"], "every": 0}}, "greater than or equal to 1"),
+        ({"price": -1}, "greater than or equal to 0"),
         ({"model": {"preset": "llama-161m"}}, "Did you mean 'llama-160m'"),
         ({"model": {"preset": "llama-tiny", "width": 70}}, "even multiple of heads"),
         ({"model": {"preset": "llama-tiny", "heads": 4, "kv_heads": 3}}, "multiple of kv_heads"),
@@ -194,6 +264,19 @@ def test_losses_by_label(run: tuple[Path, NodeInput]) -> None:
     assert sums_by_label(padding, np.array([2.0, 9.0]), np.array([4, 0]), ["a=b"]) == {"a=b": [2.0, 4.0]}
     with pytest.raises(DataError, match="Give its borders"):
         Tagger(mix, ["quality_score"], {}).tags(range(1), *mix.layout([0]))
+
+
+def test_when_tasks_are_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"query": "x", "choices": ["y", "z"], "gold": 1}\n' * 3)
+    asked = TaskEvaluation(every=4, tasks=[str(tmp_path / "a.jsonl")], limit=2)
+    assert [done for done in range(1, 11) if asked.due(done, 10)] == [4, 8, 10]
+    assert [done for done in range(1, 11) if TaskEvaluation(tasks=["a"]).due(done, 10)] == [10]
+    node = Pretrain(model={"preset": "llama-tiny"}, data="mix", evaluate=asked)
+    assert node.forecast({}, True)[-1] == "asks 2 items of a every 4 steps and at the end"
+    assert [a.uri for a in node.assets()] == [str(tmp_path / "a.jsonl")]
+    (tmp_path / "b.jsonl").write_text('{"question": "x", "answer": "y"}\n')
+    with pytest.raises(RecipeError, match="in b the model must write answers"):
+        TaskEvaluation(tasks=[str(tmp_path / "b.jsonl")]).load()
 
 
 def write(folder: Path, text: str) -> Path:

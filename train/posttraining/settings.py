@@ -11,6 +11,7 @@ from curate.errors import MissingDependency
 from curate.node import NodeInput, Progress
 from curate.step import Asset
 from formats.lengths import TooLong
+from train.evaluation.settings import TaskEvaluation
 from train.node import ModelNode, TrainJob
 from train.posttraining.launching import Parallel
 from train.posttraining.rendering import Kind, Rendering
@@ -141,6 +142,9 @@ class PostTraining(ModelNode):
     )
     doctor: DoctorSettings = Field(default=DoctorSettings(), description="what the data doctor lets pass")
     evaluation: Evaluation | None = Field(default=None, description="loss on held-out rows")
+    evaluate: TaskEvaluation | None = Field(
+        default=None, description="tasks asked while training, of whole language models: {every: 100, tasks: [arc_easy.jsonl]}"
+    )
     checkpoints: Checkpoints = Field(default=Checkpoints(), description="when the state is saved")
     parallel: Parallel = Field(default=Parallel(), description="how several processes share the work")
     track: list[Literal["tensorboard", "wandb"]] = Field(default=[], description="where metrics go beside metrics.jsonl")
@@ -150,6 +154,10 @@ class PostTraining(ModelNode):
         if self.parallel.tensor > 1 and (self.adapter is not None or self.head != "language" or self.generates):
             raise ValueError(
                 "parallel.tensor goes with whole language models (sft, dpo, kto): no adapter, no reward model, no answers drawn"
+            )
+        if self.evaluate is not None and (self.adapter is not None or self.head != "language"):
+            raise ValueError(
+                "evaluate goes with whole language models: no adapter, no reward model. Ask those with `curate eval` at the end"
             )
         return self
 
@@ -169,7 +177,8 @@ class PostTraining(ModelNode):
 
         files = [*expand(self.doctor.against)] if self.doctor.against else []
         template = [self.template] if self.template is not None and self.template.endswith((".jinja", ".jinja2", ".j2")) else []
-        return (*super().assets(), *(Asset(f, "evaluation set") for f in files), *(Asset(f, "chat template") for f in template))
+        asked = self.evaluate.assets() if self.evaluate is not None else ()
+        return (*super().assets(), *asked, *(Asset(f, "evaluation set") for f in files), *(Asset(f, "chat template") for f in template))
 
     def rendering(self, max_length: int | None) -> Rendering:
         """How its rows are made. max_length: what the model can read."""
@@ -217,7 +226,9 @@ class PostTraining(ModelNode):
         rows = inputs[self.data].rows if self.data in inputs else 0
         steps = self.steps or (round(self.epochs * rows / self.batch_size) if rows else None)
         mark = "" if exact else "~"
-        return [f"{self.kind.partition(':')[2]} on {mark}{rows:,} rows: {mark}{steps:,} steps of {self.batch_size:,}"] if steps else []
+        asked = [self.evaluate.forecast()] if self.evaluate is not None else []
+        about = f"{self.kind.partition(':')[2]} on {mark}{rows:,} rows: {mark}{steps:,} steps of {self.batch_size:,}"
+        return [*([about] if steps else []), *asked]
 
     def train(self, job: TrainJob, progress: Progress) -> dict[str, Any]:
         from train.posttraining.runner import run

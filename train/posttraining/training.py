@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, PrinterCallback, Tr
 
 from curate import __version__
 from curate.errors import DataError, RunError
+from train.evaluation.during import During, as_metrics, last_figures
 from train.isolation import prove
 from train.metrics import METRICS, Metrics, peak_flops
 from train.models import load_model, save_model
@@ -144,6 +145,7 @@ def _train(setup: Setup) -> dict[str, Any]:
     parts = Parts(setup, common_arguments(setup, plan), given, plan, attention)
     trainer = node.trainer(parts)
     trainer.curate_order = order
+    record.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     if not padding and not node.generates and not _rounds_together(node) and (setup.world == 1 or node.parallel.mode == "ddp"):
         _prove_isolation(parts, trainer)
@@ -233,6 +235,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.tokens = self.resumed = 0
         self.last: dict[str, float] = {}
         self.metrics: Metrics | None = None
+        self.trainer: Any = None  # it is made with this callback
+        mine = setup.node.evaluate if setup.rank == 0 else None
+        self.during = None if mine is None else During(mine, setup.tokenizer, _written_dtype(setup))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget steps that come after the checkpoint."""
@@ -275,7 +280,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self.metrics = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Ask for a checkpoint when it is time. Every rank must ask at the same step, so rank 0's clock decides."""
+        """Ask the tasks, and for a checkpoint, when it is time. Every rank must ask at the same step, so rank 0's clock decides."""
+        self._evaluate(state.global_step)
         minutes = self.setup.node.checkpoints.every_minutes
         due = minutes is not None and time.monotonic() - self.saved > 60 * minutes and state.global_step < self.plan.steps
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -286,6 +292,18 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             self.saved = time.monotonic()
             control.should_save = True
         return control
+
+    def _evaluate(self, done: int) -> None:
+        """Ask the tasks where it is time. Every rank takes part in gathering weights; rank 0 asks, and the next step waits for it."""
+        settings = self.setup.node.evaluate
+        if settings is None or not settings.due(done, self.plan.steps):
+            return
+        weights = {k: whole(v) for k, v in self.trainer.accelerator.get_state_dict(self.trainer.model_wrapped).items()}
+        if self.during is None or self.metrics is None:
+            return
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        found = as_metrics(self.during.ask(model.config, weights, lambda what: self.setup.progress(done / self.plan.steps, what)))
+        self.metrics.step(done - 1, {"evaluation": found})
 
     def _no_number(self, step: int) -> None:
         names = ""
@@ -315,6 +333,7 @@ def _write(
         "tokens": int(record.last.get("num_tokens", 0)),
         "loss": record.last.get("loss"),
         **{k: v for k, v in held_out.items() if k.startswith("eval_") and "runtime" not in k and "per_second" not in k},
+        **(last_figures(setup.work / METRICS) if setup.rank == 0 else {}),
         "doctor": setup.findings,
         "padding": bool(setup.node.padding or isinstance(setup.node.adapter, SoftPrompt)),
     }

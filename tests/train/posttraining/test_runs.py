@@ -386,3 +386,25 @@ def test_held_out_rows_are_examined_and_scored(base: Path, tmp_path: Path) -> No
     out, info = train(node, tmp_path)
     assert [line["step"] for line in lines(out) if "eval_loss" in line] == [1, 3, 3]
     assert info["eval_loss"] == lines(out)[-1]["eval_loss"] and info["doctor"]["held_out"]["trained"] == 4
+
+
+def test_tasks_asked_while_training_change_nothing(base: Path, tmp_path: Path) -> None:
+    from train.evaluation.asking import Asking, ask
+    from train.evaluation.during import as_metrics
+    from train.evaluation.tasks import load_tasks
+
+    class Quiet:
+        def __call__(self, task: str, done: int, total: int) -> None: ...
+
+        def tick(self) -> None: ...
+
+    tasks = [write(tmp_path / "t.jsonl", [{"query": words(n, 4), "choices": [words(n + 3, 2), words(n, 3)], "gold": 0} for n in range(8)])]
+    given = {"init": str(base), "data": write(tmp_path / "chat.jsonl", [chat(n) for n in range(8)]), **COMMON}
+    without, _ = train(Sft(**given), tmp_path, "without")
+    out, info = train(Sft(**given, evaluate={"every": 3, "tasks": tasks}), tmp_path, "with")
+    asked = {line["step"] + 1: line["evaluation"] for line in lines(out) if "evaluation" in line}
+    assert list(asked) == [3, 4] and losses(out) == losses(without) and info["evaluation"] == {"steps": 4, "tasks": asked[4]}
+    assert (out / "model.safetensors").read_bytes() == (without / "model.safetensors").read_bytes()
+    assert as_metrics(ask(str(out), load_tasks(tasks), Asking(), Quiet())) == asked[4]
+    with pytest.raises(ValueError, match="whole language models"):
+        Sft(**given, adapter={"rank": 2}, evaluate={"tasks": tasks})
