@@ -84,11 +84,11 @@ def keeps(first, ahead, need, allow, due, placed, key):  # type: ignore[no-untyp
             chosen = key[first] if allow[0, first] > 0 else np.int64(FAR)
         if chosen == FAR:
             return False
-        at, i = chosen >> 16, chosen & 0xFFFF
-        placed[i] += 1
-        while at < ahead and need[at, i] <= placed[i]:
+        at, one = chosen >> 16, chosen & 0xFFFF
+        placed[one] += 1
+        while at < ahead and need[at, one] <= placed[one]:
             at += 1
-        key[i] = at << 16 | i
+        key[one] = at << 16 | one
     return True
 
 
