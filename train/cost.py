@@ -95,7 +95,8 @@ def forecast_lines(node: Pretrain, data_tokens: int, exact: bool, mix: Mapping[s
         f"about {memory / 1e9:,.1f} GB on a GPU: {STATE_BYTES} bytes a parameter, activations of {in_flight:,} tokens",
     ]
     gpus = [known_gpu(node.gpu)] if node.gpu is not None else [GPUS["h200"], GPUS["h100"], GPUS["a100"]]
-    steps = tokens / (node.batch_tokens or max(1, min(ASSUMED_BATCH, tokens // 500)))
+    planned = int((mix or {}).get("batch_windows") or 0) * context
+    steps = tokens / (node.batch_tokens or planned or max(1, min(ASSUMED_BATCH, tokens // 500)))
     lines += [_on(gpu, total, steps * UPDATE_BYTES * found.total, memory, node.price) for gpu in gpus]
     lines.append(
         f"a scaling law (Hoffmann et al., 2022: {TOKENS_PER_PARAMETER} tokens a parameter) would choose {wanted:,} tokens: {mark}{tokens / wanted:.2f} of it are here"
