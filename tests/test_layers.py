@@ -108,7 +108,9 @@ def module_level(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("name", ["__init__", "command", "cost", "launch", "node", "pretrain", "shapes", "spec"])
+@pytest.mark.parametrize(
+    "name", ["__init__", "command", "cost", "evaluation/settings", "gpus", "launch", "node", "pretrain", "shapes", "spec"]
+)
 def test_settings_of_training_need_no_torch(name: str) -> None:
     """`curate validate` and `curate plan` import node kinds, and torch takes seconds."""
     assert not {"torch", "transformers", "numpy", "pyarrow"} & module_level(ROOT / "train" / f"{name}.py")

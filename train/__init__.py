@@ -10,8 +10,9 @@ What other packages, and the parts of this one, build on (names are stable):
     train.attention   PACKED, use_attention(model, name), packed_inputs(...), guard_packed(model)
     train.metrics     Metrics: metrics.jsonl, TensorBoard, W&B, a line of progress
     train.cost        parameters, FLOPs, memory, time and money of a run
+    train.gpus        GPUs by name: peak rates, memory, bandwidth, with their data sheets
     train.command     `curate train FILE`
 
 A node kind is a subclass of ModelNode whose `train(job, progress)` imports torch and does the work; the class itself is
-light, so that `curate validate` needs no torch. Modules without torch: __init__, shapes, spec, node, pretrain, launch, progress, cost, command.
+light, so that `curate validate` needs no torch. Modules without torch: __init__, shapes, spec, node, pretrain, launch, progress, gpus, cost, command, evaluation.settings.
 """
