@@ -14,5 +14,6 @@ What other packages, and the parts of this one, build on (names are stable):
     train.command     `curate train FILE`
 
 A node kind is a subclass of ModelNode whose `train(job, progress)` imports torch and does the work; the class itself is
-light, so that `curate validate` needs no torch. Modules without torch: __init__, shapes, spec, node, pretrain, launch, progress, gpus, cost, command, evaluation.settings.
+light, so that `curate validate` needs no torch. Modules without torch: __init__, shapes, spec, node, pretrain, launch, progress, gpus, cost,
+command, evaluation.settings.
 """

@@ -62,6 +62,8 @@ class During:
         own = copy.deepcopy(config)
         own._attn_implementation = None  # transformers' choice, as for a folder that is loaded
         own.use_cache = False
+        if getattr(own, "distributed_config", None) is not None:
+            own.distributed_config = None  # the copy is whole
         computed = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         with no_init_weights():
             model: PreTrainedModel = AutoModelForCausalLM.from_config(own, dtype=computed)
@@ -97,6 +99,8 @@ def as_metrics(results: Sequence[TaskResult]) -> dict[str, Any]:
 
 def last_figures(metrics: Path) -> dict[str, Any]:
     """{"evaluation": {steps, tasks}} of the newest evaluation in metrics.jsonl, for the manifest; {} where there is none."""
+    if not metrics.is_file():
+        return {}
     with open(metrics, encoding="utf-8") as file:
         found = [json.loads(line) for line in file if '"evaluation"' in line]
     asked = [line for line in found if "evaluation" in line]
