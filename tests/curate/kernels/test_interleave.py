@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from unittest import mock
 
@@ -81,6 +82,12 @@ def test_what_chooses_anew() -> None:
     with mock.patch.object(curate.mix_order, "ATTEMPTS", 0):
         without = naive.worst_errors(laid_out(segments), segments)[1]
     assert naive.worst_errors(laid_out(segments), segments)[1] <= 1 + 1e-8 < without < 2
+
+
+def test_equal_shares_of_two_stages_are_constant_and_load_no_look_ahead() -> None:
+    with mock.patch.dict(sys.modules, {"curate.kernels.foresight": None}):
+        apart = laid_out([(200, shares([5, 3, 1])), (1, shares([5, 3, 1])), (199, shares([5, 3, 1]))])
+    assert apart.tolist() == laid_out([(400, shares([5, 3, 1]))]).tolist()
 
 
 def test_many_sources_go_by_what_is_owed() -> None:
