@@ -27,6 +27,7 @@ ONLY_WITH = {
     "tuple_grams": ("dclm", "dolma", "nemo"),
     "foreign_minhash": ("datatrove", "datasketch"),
     "units": ("paragraph", "line"),
+    "foresight": ("stages of a mix with other weights",),
 }
 _IMPORTED = re.compile(r"^\s*(?:from (curate[\w.]*) import ([\w, ]+|\()|import (curate[\w.]*))", re.MULTILINE)
 
@@ -41,6 +42,7 @@ def to_compile(recipe: Recipe) -> list[str]:
             seen.add(module)
             waiting += _imports(module)
     values = {value for step in _steps(recipe) for value in _texts(step.model_dump())}
+    values |= {"stages of a mix with other weights" for stages in _stages(recipe) if len({str(s.weights) for s in stages}) > 1}
     kernels = sorted(m.removeprefix("curate.kernels.") for m in seen if m.startswith("curate.kernels."))
     wanted = [name for name in kernels if name not in ONLY_WITH or values.intersection(ONLY_WITH[name])]
     return [name for name in wanted if _has_kernels(name) and not is_compiled(name)]
@@ -56,6 +58,11 @@ def _steps(recipe: Recipe) -> Iterator[Step]:
     for node in recipe.nodes.values():
         if isinstance(node, DatasetNode):
             yield from node.steps
+
+
+def _stages(recipe: Recipe) -> Iterator[Any]:
+    """The stages of every mix."""
+    return (node.node.stages for node in recipe.nodes.values() if not isinstance(node, DatasetNode) and hasattr(node.node, "stages"))
 
 
 def _modules(recipe: Recipe) -> Iterator[str]:

@@ -52,6 +52,21 @@ def test_settings_bring_their_kernels(tmp_path: Path) -> None:
     assert set(needed(tmp_path, "spacy_en")) - set(needed(tmp_path, "unicode")) >= {"spacy_words", "spacy_rules"}
 
 
+@pytest.mark.parametrize(("weights", "expected"), [("{tokens: 1}", {"interleave"}), ("{tokens: 1, more: 2}", {"interleave", "foresight"})])
+def test_stages_of_other_weights_bring_the_look_ahead(tmp_path: Path, weights: str, expected: set[str]) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "some words"}\n')
+    recipe = tmp_path / "mix.yaml"
+    recipe.write_text(f"""
+models: {{tok: {{train: tokenizer, data: web, vocab_size: 400}}}}
+datasets:
+  web: {{read: {{jsonl: "in.jsonl"}}}}
+  tokens: {{from: web, steps: [{{tokenize: {{tokenizer: tok}}}}]}}
+  more: {{from: web, steps: [{{tokenize: {{tokenizer: tok}}}}]}}
+  order: {{mix: {{seq_len: 64, stages: [{{tokens: 4k, weights: {{tokens: 1}}}}, {{tokens: 4k, weights: {weights}}}]}}}}
+""")
+    assert expected == {"interleave", "foresight"} & set(compilation.to_compile(load_recipe(str(recipe), (), ())))
+
+
 def test_the_table_names_kernels() -> None:
     assert all(compilation._has_kernels(name) for name in compilation.ONLY_WITH)
 
