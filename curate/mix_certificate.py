@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate.mix_order import BLOCK, SPAN, UNIT, Order, Places
+from curate.mix_layout import SPAN, UNIT
+from curate.mix_order import BLOCK, Order, Places
 from curate.mix_sources import balance
 from curate.mix_windows import Pieces
 

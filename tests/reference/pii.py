@@ -114,7 +114,9 @@ def end_of(kind: str, text: str, match: re.Match[str]) -> int:
         number = area + group + serial
         if number in ("078051120", "219099999", "123456789") or len(set(number)) == 1:
             return -1
-        if area[0] == "9" and not re.search("ssn|social[ -]security", text[: match.start()].encode()[-40:].decode("utf-8", "ignore").lower()):
+        if area[0] == "9" and not re.search(
+            "ssn|social[ -]security", text[: match.start()].encode()[-40:].decode("utf-8", "ignore").lower()
+        ):
             return -1
         return end if area not in ("000", "666") and not number.startswith("98765432") and group != "00" and serial != "0000" else -1
     return end if ip_ok(found) else -1
