@@ -35,8 +35,8 @@ Rules that hold everywhere:
   `meta["meta"]`, which is the field `meta` of rows and files of every format.
 
 In Arrow a record is a document of curate (id, text, source, meta) with the columns of RECORD_COLUMNS. The column `text`
-is then a view for the steps that look at text (language, dedup, decontamination): see `text_view`. A step that edits it
-does not reach the messages; writers compare and stop.
+is then a view for the steps that look at text (language, dedup, decontamination): see `text_view`. `pii` and
+`decontaminate` edit the turns with it (`curate.steps.turns`); other edits do not reach them, and writers compare and stop.
 """
 
 from __future__ import annotations

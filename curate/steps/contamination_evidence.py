@@ -6,13 +6,17 @@ Only documents with a match get here. Positions are code points, so that no cut 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from curate.kernels.folding import CJK, ENDS, WORD, tables
 from curate.kernels.strings import I64
+from curate.steps.turns import Edit
+
+if TYPE_CHECKING:
+    from curate.steps.turns import Conversation
 
 QUOTED = 600  # code points of a match
 AROUND = 120  # code points of context on each side
@@ -53,15 +57,53 @@ def quote(text: str, words: Places, first: int, last: int) -> tuple[str, str, st
 
 def cut(text: str, words: Places, spans: Sequence[tuple[int, int]], margin: int) -> str:
     """The text without the words of each span and `margin` code points on both sides."""
-    kept: list[str] = []
+    return "\n".join(text[start:end] for start, end in _left(text, words, spans, margin))
+
+
+def _left(text: str, words: Places, spans: Sequence[tuple[int, int]], margin: int) -> list[tuple[int, int]]:
+    """What a cut leaves: stretches (start, end) of the text, none empty, without white space around them."""
+    kept: list[tuple[int, int]] = []
     at = 0
     for first, last in spans:
-        start = max(at, int(words.start[first]) - margin)
-        kept.append(text[at:start])
+        kept.append((at, max(at, int(words.start[first]) - margin)))
         at = max(at, min(len(text), int(words.end[last - 1]) + margin))
-    kept.append(text[at:])
-    pieces = [piece.strip() for piece in kept]
-    return "\n".join(piece for piece in pieces if piece)
+    kept.append((at, len(text)))
+    stripped = []
+    for start, end in kept:
+        piece = text[start:end]
+        start = end - len(piece.lstrip())
+        stripped.append((start, start + len(piece.strip())))
+    return [(start, end) for start, end in stripped if start < end]
+
+
+def cut_turns(conversation: Conversation, words: Places, spans: Sequence[tuple[int, int]], margin: int) -> bool:
+    """Cut spans of the view out of the pieces of a conversation; a margin ends with its piece.
+
+    Returns whether a turn was lost: one of the user or the assistant that says nothing any more, or a tool call, whose arguments are no
+    text to cut.
+    """
+    spoken, broken = conversation.spoken(), False
+    for piece, begin in conversation.placed():
+        text = piece.text
+        low = int(np.searchsorted(words.end, begin, "right"))
+        high = int(np.searchsorted(words.start, begin + len(text), "left"))
+        here = [(max(first, low) - low, min(last, high) - low) for first, last in spans if first < high and last > low]
+        if not here or not text:
+            continue
+        own = Places(*(np.clip(side[low:high] - begin, 0, len(text)) for side in words))
+        conversation.edit(piece, _edits(text, _left(text, own, here, margin)))
+        broken = broken or piece.kind == "arguments"
+    return broken or conversation.spoken() < spoken
+
+
+def _edits(text: str, left: Sequence[tuple[int, int]]) -> list[Edit]:
+    """The edits that leave these stretches, one a line."""
+    if not left:
+        return [Edit(0, len(text), "")]
+    ends = [0, *(end for _, end in left)]
+    starts = [*(start for start, _ in left), len(text)]
+    news = ["", *["\n"] * (len(left) - 1), ""]
+    return [Edit(end, start, new) for end, start, new in zip(ends, starts, news, strict=True) if end < start or new]
 
 
 def evidence_row(

@@ -17,6 +17,7 @@ from curate.step import Asset, BatchFn, Context, Outcome, Step, Verdict, counted
 
 REASON = "decontaminate.contaminated"
 TOO_SHORT = "decontaminate.too_short_after_cut"
+TURN_LOST = "decontaminate.turn_cut_away"
 EVIDENCE_PER_DOCUMENT = 3
 
 
@@ -41,7 +42,8 @@ class Decontaminate(Step):
     The verdict's value is the share of the item's n-grams found (of its words by the rule near), its partner the item
     ("gsm8k_test.jsonl:17", row 17 of that file), both of the item with the largest. With `mode: annotate` they become the
     columns `contamination_item` (null where nothing was found) and `contamination_score` (0.0 there). `mode: cut` removes
-    the matched places and `margin` characters around them, and drops documents of which less than `min_kept` is left.
+    the matched places and `margin` characters around them, and drops documents of which less than `min_kept` is left; in
+    chat and preference rows within the turns, and rows go where a turn of the user or an answer is left empty or a tool call matches.
     `contamination.jsonl` beside the dataset quotes matches with their surroundings in document and item.
 
     Which fields make an item stands in `curate/benchmarks/mappings.yaml` for well-known benchmarks (by the file's name, or
@@ -121,8 +123,8 @@ class Decontaminate(Step):
         }
 
     def drops(self) -> tuple[str, ...]:
-        """The reason of each mode."""
-        return {"drop": (REASON,), "cut": (TOO_SHORT,), "annotate": ()}[self.mode]
+        """The reasons of each mode."""
+        return {"drop": (REASON,), "cut": (TOO_SHORT, TURN_LOST), "annotate": ()}[self.mode]
 
     def files(self) -> list[str]:
         """The benchmark files, globs expanded; local ones absolute."""
@@ -208,27 +210,30 @@ class Decontaminate(Step):
 
     def _cut(self, batch: pa.RecordBatch, matches: Any, names: pa.Array, counts: Any, evidence: list[dict[str, Any]]) -> Outcome:
         """The batch without matched places; documents with too little left are dropped."""
-        from curate.errors import StepError
-        from curate.steps.contamination_evidence import cut, places
+        from curate.steps.contamination_evidence import cut, cut_turns, places
+        from curate.steps.turns import Turns, has_turns
 
-        if "messages" in batch.schema.names:
-            raise StepError(
-                "decontaminate: `mode: cut` changes text, and these rows are conversations, whose turns it would not reach. "
-                "Use `mode: drop` or `mode: annotate` for them."
-            )
+        turns = Turns(batch) if has_turns(batch.schema, "decontaminate") else None
         spans: dict[int, list[tuple[int, int]]] = {}
         for row, start, stop in matches.spans.tolist():
             spans.setdefault(row, []).append((start, stop))
-        keep = np.ones(len(batch), bool)
+        keep, lost = np.ones(len(batch), bool), np.zeros(len(batch), bool)
         if spans:
             texts = batch.column("text").to_pylist()
             for row, here in spans.items():
-                texts[row] = cut(texts[row], places(texts[row]), here, self.margin)
+                if turns is None:
+                    texts[row] = cut(texts[row], places(texts[row]), here, self.margin)
+                else:
+                    lost[row] = cut_turns(turns.row(row), places(texts[row]), here, self.margin)
+                    texts[row] = turns.row(row).view()
                 keep[row] = self.min_kept is None or len(texts[row]) >= self.min_kept
-            batch = with_columns(batch, {"text": pa.array(texts, pa.large_string())})
+            columns = turns.columns(spans) if turns is not None else {}
+            batch = with_columns(batch, {"text": pa.array(texts, pa.large_string()), **columns})
+        short = pa.array(~keep)
+        keep &= ~lost
         kept = pa.array(keep)
         item = names.take(pa.array(matches.item, mask=matches.item < 0))
-        reason = pc.if_else(kept, pa.scalar(None, pa.string()), TOO_SHORT)
+        reason = pc.if_else(kept, pa.scalar(None, pa.string()), pc.if_else(short, TOO_SHORT, TURN_LOST))
         return Outcome(batch, _verdict(kept, reason, matches.share, item), counts, evidence)
 
 

@@ -38,6 +38,8 @@ class PersonalData(Step):
     them. Running the step on its own output changes nothing. With `mode: annotate` the text stays as it is and all finds
     are listed, whatever the actions. How many were found, by type and source, stands in the manifest beside the step.
 
+    Chat and preference rows are rewritten in their turns, and their text is made anew from them.
+
     Where finds of two types overlap, the type that stands first in the order key, credentials, email, iban, card, ssn,
     national_id, ip, phone stays and the other find is ignored; Presidio's come last.
 
@@ -151,26 +153,34 @@ class PersonalData(Step):
     def _dropping(self) -> list[str]:
         return [name for name, action in (*self.actions().items(), *self.entities.items()) if action == "drop_document"]
 
+    def _rewrites(self) -> bool:
+        """Whether any find can change the text: Presidio's entities are tagged where nothing is named."""
+        named = {*self.actions().values(), *self.entities.values()} - {"annotate", "drop_document"}
+        return self.mode == "drop" and bool(named)
+
     def bind(self, ctx: Context) -> BatchFn:
         """Compile patterns and the scan, load Presidio's models; numbering plans are read at the first candidate."""
         from curate.kernels.strings import from_buffers, views
         from curate.steps.pii_search import rewrite, splice
+        from curate.steps.turns import Turns, has_turns
 
         finder = self.finder()
         writes = _Writes(self, self._replacer(ctx.seed))
         dropping = frozenset(self._dropping())
-        added = self.adds()
+        added, rewrites = self.adds(), self._rewrites()
         column = self.presidio.language_column if finder.needs_languages else None
 
         def run(batch: pa.RecordBatch) -> Outcome:
             text = batch.column("text")
             data, offsets = views(text)
             languages = batch.column(column).to_pylist() if column else [None] * (len(batch) if finder.needs_languages else 0)
-            done = rewrite(data, offsets, finder, languages, writes, dropping)
+            turns = Turns(batch) if rewrites and has_turns(batch.schema, "pii") else None
+            done = rewrite(data, offsets, finder, languages, writes, dropping, turns)
             columns: dict[str, pa.Array] = {}
             if done.changed:
                 data, offsets = splice(data, offsets, done.changed)
                 columns["text"] = from_buffers(data, offsets, text)
+                columns |= turns.columns(done.changed) if turns is not None else {}
             if "pii_spans" in added:
                 columns["pii_spans"] = self._spans(data, offsets, done.finds, finder)
             verdict = _verdict(len(batch), done.dropped) if dropping else None
@@ -178,7 +188,8 @@ class PersonalData(Step):
                 columns |= {"pii_keep": verdict.keep, "pii_reason": verdict.reason}
                 verdict = None
             sources = batch.column("source") if "source" in batch.schema.names else pa.nulls(len(batch), pa.string())
-            return Outcome(with_columns(batch, columns), verdict, counted(sources, finder.names, self._acted_on(done.counted, finder)))
+            counts = counted(sources, finder.names, self._acted_on(done.counted, finder))
+            return Outcome(with_columns(batch, columns), verdict, counts, unreadable=turns.broken if turns is not None else {})
 
         return run
 

@@ -22,6 +22,7 @@ from curate.steps.pii_secrets import KEY_PREFIXES
 
 if TYPE_CHECKING:
     from curate.steps.pii_presidio import Presidio
+    from curate.steps.turns import Turns
 
 MAX_ROUNDS = 12
 TAGS_FROM_ROUND = 6
@@ -157,12 +158,19 @@ class Rewritten(NamedTuple):
 
 
 def rewrite(
-    data: U8, offsets: I64, finder: Finder, languages: Sequence[str | None], replacements: Mapping[str, Replace], dropping: frozenset[str]
+    data: U8,
+    offsets: I64,
+    finder: Finder,
+    languages: Sequence[str | None],
+    replacements: Mapping[str, Replace],
+    dropping: frozenset[str],
+    turns: Turns | None = None,
 ) -> Rewritten:
     """Replace finds until nothing more is found, so that a second run over the result changes nothing.
 
     A replacement can uncover a find that its neighbour hid (the longer of two overlapping ones was replaced). Only changed
     documents are looked at again, at most MAX_ROUNDS times; in the later ones tags are written, whatever the action.
+    turns: of rows that are conversations; what is found in the view of one is replaced in its turns too.
     """
     finds = finder(data, offsets, languages)
     result = Rewritten({}, {}, {}, [])
@@ -181,7 +189,10 @@ def rewrite(
                 result.changed.pop(doc, None)  # a dropped document keeps its text
                 result.counted.extend((doc, f.kind) for f in here)
                 continue
-            text, written = replaced(texts[doc], here, names, writes)
+            if turns is None:
+                text, written = replaced(texts[doc], here, names, writes)
+            else:
+                text, written = replaced_in_turns(turns, doc, texts[doc], here, names, writes)
             result.counted.extend((doc, f.kind) for f in (here if round_number == 0 else written))
             if written:
                 again[doc] = text
@@ -214,6 +225,18 @@ def replaced(text: memoryview, finds: list[Find], names: list[str], writes: Mapp
                 at = f.end
                 done.append(f)
     return (b"".join([*pieces, text[at:]]) if done else b""), done
+
+
+def replaced_in_turns(
+    turns: Turns, doc: int, text: memoryview, finds: list[Find], names: list[str], writes: Mapping[str, Replace]
+) -> tuple[bytes, list[Find]]:
+    """As `replaced`, in the turns of a conversation: each find in the turn it stands in."""
+    here = [(f, writes[name]) for f, name in zip(finds, names, strict=True) if name in writes]
+    if not here:
+        return b"", []
+    places = code_points(text, [f for f, _ in here])
+    view, done = turns.rewrite(doc, places, lambda n, old: here[n][1](old.encode()).decode())
+    return (view.encode() if done else b""), [here[n][0] for n in done]
 
 
 def splice(data: U8, offsets: I64, changed: Mapping[int, bytes]) -> tuple[U8, I64]:

@@ -271,9 +271,9 @@ def test_cut_drops_documents_with_too_little_left(benchmark: str, least: int | N
     assert outcome.verdict is not None and outcome.verdict.keep.to_pylist() == [kept]
 
 
-def test_cut_refuses_conversations(benchmark: str) -> None:
+def test_cut_refuses_turns_of_another_form(benchmark: str) -> None:
     batch = pa.record_batch({"text": pa.array([QUESTION], pa.large_string()), "messages": pa.array([[]], pa.list_(pa.string()))})
-    with pytest.raises(StepError, match="mode: drop"):
+    with pytest.raises(StepError, match="no list of turns"):
         outcomes(Decontaminate(against=benchmark, mode="cut"), [batch])
 
 
