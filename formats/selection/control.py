@@ -78,7 +78,8 @@ class ControlNode(Node):
         outcome[order[places(group[order], np.arange(len(order))) >= most[group[order]]]] = OUTRANKED
         chosen = np.flatnonzero(outcome == CHOSEN)
         chosen = np.sort(chosen[np.lexsort((chosen, items["random"][chosen]))][: len(like)])
-        return with_schema(answered(batch, pool_of(batch), group[chosen], chosen, {}).batch, like.schema)
+        prompts = {"select_of": batch.column("id").take(pa.array(group[chosen])).cast(pa.string())}  # ledgers look their rows up by it
+        return with_schema(answered(batch, pool_of(batch), group[chosen], chosen, prompts).batch, like.schema)
 
 
 def table_of(node: NodeInput) -> pa.Table:

@@ -93,7 +93,14 @@ def test_a_control_has_the_size_and_nothing_of_the_scores(tmp_path: Path) -> Non
         assert drawn[draw].schema.remove_metadata() == chosen.schema.remove_metadata() and len(drawn[draw]) == result.rows_out
     assert len(drawn["none"]) == 0 and len(drawn["random"]) == 40
     assert sorted(drawn["same_prompts"].column("id").to_pylist()) == sorted(chosen.column("id").to_pylist())
+    assert set(drawn["random"].column("select_of").to_pylist()) <= set(table.column("id").to_pylist())
+    inputs["drawn"] = node(tmp_path, "drawn", drawn["random"])
+    (tmp_path / "ledger").mkdir()
+    ledger = RoundLedger(pool="pool", rows="drawn", by="r", also=["r"]).run(
+        inputs, tmp_path / "ledger", WorkContext(), lambda share, text: None
+    )
     right = {r["text"] for r in chosen.to_pylist()}
+    assert ledger.info["accepted_that_pass"] == {"r": sum(r["text"] in right for r in drawn["random"].to_pylist())}
     assert 0 < sum(r["text"] in right for r in drawn["random"].to_pylist()) < 30  # about a quarter
 
 
