@@ -2,8 +2,7 @@
 
     python pipelines/arithmetic.py --seed 0 -o pipelines/arithmetic      # seed, heldout and prompts of three rounds
 
-Operands are written with three digits. A solution names, from the right, each position's partial result with its carry or borrow, and then the
-answer: 386+057= 13,14,04;443.
+A solution names, from the right, each position's partial result with its carry or borrow, and then the answer: 386+57= 13,14,04;443.
 No problem is ever drawn twice: held-out, seed and round problems have none in common.
 """
 
@@ -13,8 +12,6 @@ import argparse
 import json
 import random
 from pathlib import Path
-
-DIGITS = 3
 
 
 def problem(make: random.Random) -> tuple[int, str, int]:
@@ -27,7 +24,7 @@ def problem(make: random.Random) -> tuple[int, str, int]:
 def solution(a: int, sign: str, b: int) -> tuple[str, str]:
     """(steps and answer, answer)."""
     steps, carry = [], 0
-    for place in range(DIGITS):
+    for place in range(len(str(max(a, b)))):
         x, y = a // 10**place % 10, b // 10**place % 10
         if sign == "+":
             total = x + y + carry
@@ -54,7 +51,7 @@ def write(folder: Path, seed: int, counts: dict[str, int]) -> None:
                 continue
             seen.add(found)
             steps, answer = solution(*found)
-            row = {"id": f"{name}-{len(rows)}", "prompt": "{:0{d}}{}{:0{d}}=".format(*found, d=DIGITS), "answer": answer, "steps": steps}
+            row = {"id": f"{name}-{len(rows)}", "prompt": "{}{}{}=".format(*found), "answer": answer, "steps": steps}
             rows.append({**row, "completion": steps} if name == "seed" else row)
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "ascii")
 
@@ -62,9 +59,9 @@ def write(folder: Path, seed: int, counts: dict[str, int]) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--rows", type=int, default=800, help="seed rows with solutions")
+    options.add_argument("--rows", type=int, default=1200, help="seed rows with solutions")
     options.add_argument("--heldout", type=int, default=1000)
-    options.add_argument("--prompts", type=int, default=1000, help="of each round")
+    options.add_argument("--prompts", type=int, default=1500, help="of each round")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("-o", "--out", type=Path, default=Path(__file__).with_name("arithmetic"))
     given = options.parse_args()

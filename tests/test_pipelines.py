@@ -93,14 +93,14 @@ def test_rejection_sampling_recipe_is_valid_on_generated_problems(tmp_path: Path
     files = {f.stem: [json.loads(line) for line in f.read_text().splitlines()] for f in (tmp_path / "arithmetic").glob("*.jsonl")}
     assert {name: len(rows) for name, rows in files.items()} == {
         "heldout": 1000,
-        "seed": 800,
-        "prompts-1": 1000,
-        "prompts-2": 1000,
-        "prompts-3": 1000,
+        "seed": 1200,
+        "prompts-1": 1500,
+        "prompts-2": 1500,
+        "prompts-3": 1500,
     }
     prompts = [row["prompt"] for rows in files.values() for row in rows]
     assert len(prompts) == len(set(prompts))
-    parts = [re.fullmatch(r"(\d{3})([+-])(\d{3})=", row["prompt"]) for row in files["heldout"]]
+    parts = [re.fullmatch(r"(\d{2,3})([+-])(\d{2,3})=", row["prompt"]) for row in files["heldout"]]
     sums = [int(m[1]) + (1 if m[2] == "+" else -1) * int(m[3]) for m in parts if m]
     assert sums == [int(row["answer"]) for row in files["heldout"]]
 

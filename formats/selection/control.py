@@ -33,6 +33,7 @@ class ControlNode(Node):
     """
 
     kind: ClassVar[str] = "control"
+    version: ClassVar[int] = 2
     summary: ClassVar[str] = "a random selection of the same size as another one, or none: what a gain is compared with"
 
     pool: str | None = Field(default=None, min_length=1, description="dataset with candidates; not needed with draw: none")

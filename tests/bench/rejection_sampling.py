@@ -37,7 +37,10 @@ def run_seed(seed: int, work: Path, arms: list[str]) -> tuple[dict[str, list[F64
     folder.mkdir(parents=True, exist_ok=True)
     recipe = folder / "rejection_sampling_math.yaml"
     recipe.write_text((PIPELINES / recipe.name).read_text())
-    subprocess.run([sys.executable, str(PIPELINES / "arithmetic.py"), "--seed", str(seed), "-o", str(folder / "arithmetic")], check=True)
+    if not (folder / "arithmetic").exists():  # a file that is written again counts as new, and everything is made again
+        subprocess.run(
+            [sys.executable, str(PIPELINES / "arithmetic.py"), "--seed", str(seed), "-o", str(folder / "arithmetic")], check=True
+        )
     before = _clocks()
     settings = [f"seed={seed}", f"rounds.control=[{', '.join(a for a in arms if a)}]"]
     result = curate.run(recipe, out=folder / "out", set=settings, workers=1)
