@@ -156,7 +156,7 @@ def natural(data: Path) -> dict[str, Any]:
             texts = [t for t in texts if _key(t).startswith(given)]
         if name.startswith("math"):
             problems = {_key(r["context"]) for r in rows(data / against)}
-            texts = [t for t in texts if _key(t) in problems]
+            texts = [f"Question: {t}\nAnswer:" for t in texts if _key(t) in problems]
         step = Decontaminate(against=(str(data / against),))
         outcome = step.bind(WorkContext())(pa.record_batch({"text": pa.array(texts, pa.large_string())}))
         keep = outcome.verdict.keep.to_pylist()  # type: ignore[union-attr]
