@@ -114,19 +114,22 @@ def _steps() -> Iterator[str]:
 def _readers() -> Iterator[str]:
     yield "# Readers and writers\n"
     yield "`read: {NAME: PATHS, setting: value}`; `write: {format: NAME, setting: value}`. A setting that no table names is refused.\n"
-    for name, cls in _own("readers"):
-        yield f"## reader {name}\n\n{_doc(cls)}\n"
-        yield from _table(describe.parameters(cls))
+    yield from _entries("readers", "reader ")
     yield "## writers\n\n| format | what |\n|---|---|"
     yield from (f"| `{name}` | {_cell(_doc(cls).partition(chr(10))[0])} |" for name, cls in _own("writers"))
+
+
+def _entries(kind: str, before: str = "") -> Iterator[str]:
+    """Every registered class of a kind: its name, what its docstring says, its settings."""
+    for name, cls in _own(kind):
+        yield f"## {before}{name.replace(':', ': ')}\n\n{_doc(cls)}\n"
+        yield from _table(describe.parameters(cls))
 
 
 def _nodes() -> Iterator[str]:
     yield "# Kinds of datasets and models\n"
     yield "Beside `read` or `from` with `steps`, a dataset may be of one of these kinds: `NAME: {KIND: {setting: value}}`. A model is `NAME: {train: KIND, setting: value}`.\n"
-    for name, cls in _own("nodes"):
-        yield f"## {name.replace(':', ': ')}\n\n{_doc(cls)}\n"
-        yield from _table(describe.parameters(cls))
+    yield from _entries("nodes")
 
 
 def _recipe() -> Iterator[str]:

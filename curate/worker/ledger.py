@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from curate.distributions import Distributions
 from curate.errors import StepError
+from curate.io.json_text import json_objects
 from curate.io.reader import Unreadable
 from curate.schema import DOCUMENT, ROW
 from curate.step import Verdict
@@ -258,8 +259,4 @@ def _as_json(rows: pa.RecordBatch) -> pa.Array:
     extra = [name for name in rows.schema.names if name not in OWN_COLUMNS]
     if not extra:
         return pa.array(["{}"] * len(rows), pa.large_string())
-    import polars as pl
-
-    frame = pl.from_arrow(pa.table({name: rows.column(name) for name in extra}))
-    assert isinstance(frame, pl.DataFrame)
-    return frame.select(pl.struct(pl.all()).struct.json_encode()).to_series().to_arrow().cast(pa.large_string())
+    return json_objects(rows.select(extra))
