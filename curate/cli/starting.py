@@ -33,6 +33,10 @@ def init(
         data = typer.prompt("Where are your data (file, folder or glob)?", default="data/*.jsonl")
         path = path or Path(typer.prompt("Recipe to write?", default="recipe.yaml"))
     path = path or Path("recipe.yaml")
+    if path.exists() and path.suffix not in (".yaml", ".yml"):
+        raise RecipeError(
+            f"{path} would be the recipe to write, and there are data of that name. To look at them: curate init recipe.yaml --data {path}"
+        )
     if path.exists() and not force:
         raise RecipeError(f"{path} exists. Choose another name, or --force to overwrite it.")
     found, data = _look(data or "data/*.jsonl", text)

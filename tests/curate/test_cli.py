@@ -98,6 +98,9 @@ def test_wrong_recipe_is_one_screen_with_every_mistake(tmp_path: Path) -> None:
 def test_init_steps_schema(tmp_path: Path) -> None:
     curate("init", "mine.yaml", "--data", "d/*.jsonl", cwd=tmp_path)
     assert "d/*.jsonl" in (tmp_path / "mine.yaml").read_text()
+    (tmp_path / "d").mkdir()
+    data = curate("init", "d", cwd=tmp_path, check=False)
+    assert data.returncode == 2 and "curate init recipe.yaml --data d" in data.stderr
     done = curate("init", "mine.yaml", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "exists" in done.stderr
     listing = curate("steps").stdout
