@@ -7,6 +7,8 @@ builds, and `views` checks it where the column has nulls.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -48,6 +50,13 @@ def from_buffers(data: U8, offsets: I64, validity: pa.Array | None = None) -> pa
         bitmap = pc.is_valid(validity).buffers()[1]
         nulls = validity.null_count
     return pa.LargeStringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(data[: int(offsets[-1])]), bitmap, nulls)
+
+
+def joined(texts: Sequence[bytes | memoryview]) -> pa.LargeStringArray:
+    """A large_string array of texts, which must be valid UTF-8: `pa.array`, which grows text by text, takes five times as long."""
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(text) for text in texts], out=offsets[1:])
+    return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(texts)))
 
 
 def lengths(offsets: I64) -> I64:

@@ -8,15 +8,16 @@ document has its own limits of CPU time and memory: a page that breaks them is q
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.errors import MissingDependency
+from curate.kernels.strings import joined
 from curate.schema import with_columns
 from curate.step import BatchFn, Context, Outcome, Step, Verdict
 from curate.steps.guarded_calls import Failure, GuardedCalls
@@ -92,19 +93,21 @@ class Extract(Step):
     def _extracted(self, batch: pa.RecordBatch, calls: GuardedCalls) -> Outcome:
         pages = _pages(batch.column("text").cast(pa.large_binary()))
         full = [row for row, page in enumerate(pages) if page]
-        answers: list[dict[str, str]] = [{}] * len(pages)
+        texts: list[bytes] = [b""] * len(pages)
+        said: list[dict[str, str]] = [{}] * len(pages)
         unreadable: dict[int, str] = {}
-        decode = msgspec.json.Decoder(dict[str, str]).decode
         for row, answer in zip(full, calls([pages[row] for row in full]), strict=True):
             if isinstance(answer, Failure):
                 unreadable[row] = f"extract {answer.error}"
             else:
-                answers[row] = decode(answer)
-        columns = {"text": pa.array([a.get("text", "") for a in answers], pa.large_string())}
-        columns |= {column: pa.array([a.get(column[8:]) for a in answers], pa.string()) for column in self.adds()}
+                line, _, texts[row] = answer.partition(b"\n")
+                said[row] = json.loads(line) if line else {}
+        columns = {"text": joined(texts)}
+        columns["text"].validate(full=True)
+        columns |= {column: pa.array([page.get(column[8:]) for page in said], pa.string()) for column in self.adds()}
         verdict = None
         if self.empty == "drop":
-            keep = np.array([bool(a.get("text")) for a in answers], bool)
+            keep = np.array([bool(text) for text in texts], bool)
             verdict = Verdict(pa.array(keep), pa.array([None if k else EMPTY for k in keep], pa.string()))
         return Outcome(with_columns(batch, columns), verdict, unreadable=unreadable)
 

@@ -1,7 +1,7 @@
-"""HTML to main text: the two engines behind one function from bytes to bytes, run in a guarded process.
+"""HTML to main text: the two engines behind one function from UTF-8 HTML to an answer, run in a guarded process.
 
-The question is the UTF-8 HTML, the answer a JSON object: text, and with metadata title, author, date, site and language
-where the page tells. No text is an empty string.
+The answer is a line of JSON, then the text in UTF-8. The line is an object with title, author, date, site and language where the
+page tells and metadata are wanted; it is empty where there are none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _DATES = ("article:published_time", "datepublished", "date", "dc.date", "dc.date
 _DAY = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
 
 
-def trafilatura(favor: str, form: str, tables: bool, comments: bool, links: bool, fast: bool, metadata: str) -> Callable[[bytes], bytes]:
+def trafilatura(
+    favor: str, form: str, tables: bool, comments: bool, links: bool, fast: bool, metadata: str
+) -> Callable[[memoryview], bytes]:
     """Trafilatura's `extract`, its own defaults but for comments; no state is kept between pages (`deduplicate` is off)."""
     from trafilatura import extract, extract_with_metadata
 
@@ -32,13 +34,13 @@ def trafilatura(favor: str, form: str, tables: bool, comments: bool, links: bool
         "fast": fast,
     }
 
-    def plain(page: bytes) -> bytes:
-        html = page.decode()
+    def plain(page: memoryview) -> bytes:
+        html = str(page, "utf-8")
         found: Answer = {"text": extract(html, **settings) or ""}
         return _packed(found | (page_metadata(html) if metadata == "page" else {}))
 
-    def with_metadata(page: bytes) -> bytes:
-        html = page.decode()
+    def with_metadata(page: memoryview) -> bytes:
+        html = str(page, "utf-8")
         document = extract_with_metadata(html, **settings)
         found = page_metadata(html)
         if document is None:
@@ -50,7 +52,9 @@ def trafilatura(favor: str, form: str, tables: bool, comments: bool, links: bool
     return with_metadata if metadata == "full" else plain
 
 
-def resiliparse(favor: str, form: str, tables: bool, comments: bool, links: bool, fast: bool, metadata: str) -> Callable[[bytes], bytes]:
+def resiliparse(
+    favor: str, form: str, tables: bool, comments: bool, links: bool, fast: bool, metadata: str
+) -> Callable[[memoryview], bytes]:
     """Resiliparse's `extract_plain_text`. precision: main content; recall: all text of the page but what is hidden."""
     from resiliparse.extract.html2text import extract_plain_text
 
@@ -64,8 +68,8 @@ def resiliparse(favor: str, form: str, tables: bool, comments: bool, links: bool
         "preserve_formatting": True,
     }
 
-    def page_text(page: bytes) -> bytes:
-        html = page.decode()
+    def page_text(page: memoryview) -> bytes:
+        html = str(page, "utf-8")
         found: Answer = {"text": extract_plain_text(html, **settings)}
         return _packed(found | (page_metadata(html) if metadata == "page" else {}))
 
@@ -110,6 +114,7 @@ def _tree(page: str) -> Any:
 
 
 def _packed(answer: Answer) -> bytes:
-    """The answer as JSON, without what is empty; a lone surrogate, which UTF-8 can't hold, becomes U+FFFD."""
-    found = {name: value if name == "text" else value[:MAX_METADATA] for name, value in answer.items() if value}
-    return json.dumps({"text": ""} | found, ensure_ascii=False).encode("utf-8", "replace")
+    """The answer without what is empty; a lone surrogate, which UTF-8 can't hold, becomes a question mark."""
+    text = (answer.pop("text", "") or "").encode("utf-8", "replace")
+    found = {name: value[:MAX_METADATA] for name, value in answer.items() if value}
+    return (json.dumps(found, ensure_ascii=False).encode("utf-8", "replace") if found else b"") + b"\n" + text

@@ -22,9 +22,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from curate.errors import StepError
-from curate.steps.guarded_process import ANSWER, DONE, FAILED, LENGTH, MEMORY_STATUS, receive
+from curate.steps.guarded_process import ANSWER, FAILED, LENGTH, MEMORY_STATUS, receive
+from curate.steps.shared_bytes import SharedBytes
 
 CHUNK_DOCUMENTS, CHUNK_BYTES = 64, 1 << 20
+KEPT_BYTES = 8 * CHUNK_BYTES  # a large document's memory is given back, with the process
 RECYCLED_AFTER = 4096  # documents a process does: what engines remember and fragment stays bounded
 
 
@@ -34,15 +36,23 @@ class Failure(NamedTuple):
     error: str
 
 
+class _Server(NamedTuple):
+    """A process that answers, and the memory that it shares."""
+
+    work: socket.socket
+    questions: SharedBytes
+    answers: SharedBytes
+
+
 class GuardedCalls:
     """Calls `factory(**arguments)(document)` in a guarded process. Starts it at the first call, ends with its owner."""
 
     def __init__(self, target: str, arguments: dict[str, Any], cpu_s: float, memory_bytes: int) -> None:
-        """target: "module:factory"; the factory returns a function from bytes to bytes."""
+        """target: "module:factory"; the factory returns a function from a memoryview, gone when it returns, to bytes."""
         self._settings = {"target": target, "arguments": arguments, "cpu_s": cpu_s, "memory_bytes": memory_bytes}
         self._memory_bytes = memory_bytes
         self._control: socket.socket | None = None
-        self._work: socket.socket | None = None
+        self._server: _Server | None = None
         self._served = 0
         self._owned: list[socket.socket] = []  # closed when this object goes
 
@@ -56,52 +66,49 @@ class GuardedCalls:
 
     def _chunk(self, documents: Sequence[bytes | memoryview]) -> list[bytes | Failure]:
         """Answers for the first of them: all, or up to the one that ended the process."""
-        if self._work is None or self._served >= RECYCLED_AFTER:
-            self._fork()
-        assert self._work is not None
-        answers: list[bytes | Failure] = []
-        with contextlib.suppress(ConnectionError):  # it died of the first ones while others were on their way: the answers tell
-            self._send(documents)
+        server = self._ready()
+        _ask(server, documents)
         try:
-            for _ in documents:
-                kind, size = ANSWER.unpack(receive(self._work, ANSWER.size))
-                answer = receive(self._work, size)
-                self._served += 1
-                if kind == DONE:
-                    answers.append(answer)
-                elif kind == FAILED:
-                    answers.append(Failure(f"failed: {answer.decode()}"))
-                else:
-                    answers.append(self._no_memory())
-                    self._drop()
-                    break
+            server.work.sendall(b".")
+            receive(server.work, 1)
         except (EOFError, ConnectionError):
-            answers.append(self._death())
-        return answers
+            answers = _answers_of(server)
+            if len(answers) == len(documents):
+                self._drop()
+            else:
+                answers.append(self._death())
+            return answers
+        self._served += len(documents)
+        return _answers_of(server)
 
-    def _send(self, documents: Sequence[bytes | memoryview]) -> None:
-        assert self._work is not None
-        head = struct.pack(f">{len(documents) + 1}I", len(documents), *map(len, documents))
-        self._work.sendall(b"".join([head, *documents]))
+    def _ready(self) -> _Server:
+        """The process, a fresh one where there is none or it did enough."""
+        server = self._server
+        if server is None or self._served >= RECYCLED_AFTER or len(server.questions) + len(server.answers) > KEPT_BYTES:
+            server = self._server = self._fork()
+            self._served = 0
+        return server
 
-    def _fork(self) -> None:
-        """Have a fresh process."""
+    def _fork(self) -> _Server:
         if self._control is None:
             self._start()
-        elif self._work is not None:
+        elif self._server is not None:
             self._drop()
         assert self._control is not None
         ours, theirs = socket.socketpair()
-        socket.send_fds(self._control, [b"f"], [theirs.fileno()])
-        theirs.close()
-        self._work, self._served = ours, 0
+        shared = [SharedBytes.made(2 * CHUNK_BYTES), SharedBytes.made(CHUNK_BYTES)]
+        descriptors = [theirs.detach(), *(descriptor for _, descriptor in shared)]
+        socket.send_fds(self._control, [b"f"], descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
         self._owned[1:] = [ours]
+        return _Server(ours, *(memory for memory, _ in shared))
 
     def _drop(self) -> int:
         """Let the process go and return how it ended."""
-        assert self._work is not None and self._control is not None
-        self._work.close()
-        self._work = None
+        assert self._server is not None and self._control is not None
+        self._server.work.close()
+        self._server = None
         try:
             status: int = struct.unpack(">i", receive(self._control, 4))[0]
         except (EOFError, ConnectionError) as error:
@@ -143,6 +150,26 @@ def _end(process: subprocess.Popen[bytes], sockets: list[socket.socket]) -> None
         process.wait(1)
     process.kill()
     process.wait()
+
+
+def _ask(server: _Server, documents: Sequence[bytes | memoryview]) -> None:
+    """Lay documents where the process reads them."""
+    server.answers.put(0, LENGTH.pack(0))
+    at = server.questions.put(0, struct.pack(f"<{len(documents) + 1}Q", len(documents), *map(len, documents)))
+    for document in documents:
+        at = server.questions.put(at, document)
+
+
+def _answers_of(server: _Server) -> list[bytes | Failure]:
+    """The answers that are there."""
+    answers: list[bytes | Failure] = []
+    at = LENGTH.size
+    for _ in range(LENGTH.unpack(server.answers.get(0, LENGTH.size))[0]):
+        kind, size = ANSWER.unpack(server.answers.get(at, ANSWER.size))
+        answer = server.answers.get(at + ANSWER.size, size)
+        answers.append(Failure(f"failed: {answer.decode()}") if kind == FAILED else answer)
+        at += ANSWER.size + size
+    return answers
 
 
 def _chunks(documents: Sequence[bytes | memoryview]) -> Iterator[tuple[int, int]]:

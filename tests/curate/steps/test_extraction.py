@@ -18,7 +18,7 @@ from curate.apply import outcomes, run_step
 from curate.schema import DOCUMENT
 from curate.step import Outcome
 from curate.steps.extraction import Extract
-from curate.steps.guarded_calls import Failure, GuardedCalls
+from curate.steps.guarded_calls import KEPT_BYTES, Failure, GuardedCalls
 
 SENTENCE = "The quick brown fox jumps over the lazy dog, and then it rests for a long while in the shade of an old tree."
 PAGE = f"""<html lang="en-GB"><head><title>Of foxes | Site</title><meta name="author" content="A. Writer">
@@ -94,8 +94,9 @@ def test_a_page_over_its_memory_is_told_and_the_others_live() -> None:
 # What the guarded process does for any function: here one that does what its document says.
 
 
-def echo(suffix: str) -> Callable[[bytes], bytes]:
-    def call(document: bytes) -> bytes:
+def echo(suffix: str) -> Callable[[memoryview], bytes]:
+    def call(view: memoryview) -> bytes:
+        document = bytes(view)
         word, _, rest = document.partition(b" ")
         if word == b"spin":
             while True:
@@ -141,7 +142,9 @@ def test_one_process_serves_many_and_ends_with_its_owner() -> None:
     calls = GuardedCalls(f"{__name__}:echo", {"suffix": ""}, cpu_s=5, memory_bytes=256 << 20)
     pids = {int(p) for p in calls([b"pid"] * 200) if not isinstance(p, Failure)}
     assert len(pids) == 1
-    (pid,) = pids
+    before, large, after = calls([b"pid", b"x" * KEPT_BYTES, b"pid"])  # the memory shared for a large document goes with the process
+    assert large == b"x" * KEPT_BYTES and {before} == {str(pid).encode() for pid in pids} != {after} and not isinstance(after, Failure)
+    pid = int(after)
     del calls
     for _ in range(100):
         if not os.path.exists(f"/proc/{pid}"):
