@@ -1,11 +1,12 @@
-"""An index of near-duplicate search on disk: what later dumps are compared with, without reading the earlier ones.
+"""An index of deduplication on disk: what later dumps are compared with, without reading the earlier ones.
 
     DIR/HEAD                          name of the newest version
     DIR/.lock                         who reads and writes here
     DIR/versions/<name>.json          a version: its parent, the settings of its hashes, its segments; never changed
     DIR/segments/<name>/              what one run added; never changed
-        sets-00000.arrow              _row, id, shingles: the exact shingle set of every document that stayed
-        postings-00000.arrow          key, _row: its band hashes, sorted
+        sets-0000000.arrow            dedup_minhash: _row, id, shingles: the exact shingle set of every document that stayed
+        postings-0000000.arrow        dedup_minhash: key, _row: its band hashes, sorted
+        values-0000000.arrow          dedup_exact: key, hash, id: the hash of its value, sorted
 
 A version is named by a digest of what made it (the step, the documents it saw, the version it read), so a rerun finds its
 own version and reads the one below it again. Every block (Arrow record batch) has a checksum in the version's file that is
@@ -20,7 +21,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from curate.fingerprint import canonical
 from curate.store import flush, flush_folder, held, link_or_copy, write_atomic
 
 FORMAT = 1
-KINDS = ("sets", "postings")
+ONE_A_DOCUMENT = ("sets", "values")  # kinds of files with a row a document
+OPEN_FILES = 64  # mapped at a time by a process: an index has thousands, and many machines allow 1024
 NAME_CHARS = 16
 
 MEND = "Take the file from a copy of the index, or build the index again from an earlier version: `curate index info DIR` lists them."
@@ -54,6 +56,14 @@ class Version:
     def parent(self) -> str | None:
         """The version it was built on, None for the first."""
         return self.content["parent"] or None
+
+    @property
+    def line(self) -> list[tuple[str, str | None, str]]:
+        """(name, parent, digest of the input files) of it and of every version below, the newest first."""
+        below = self.content.get("below")
+        if below is None:  # versions before this was written down
+            below = Index(self.root).version(self.parent).line if self.parent else []
+        return [(self.name, self.parent, self.content["source"]), *((name, parent or None, source) for name, parent, source in below)]
 
     @property
     def segments(self) -> list[dict[str, Any]]:
@@ -97,6 +107,7 @@ class Index:
             raise StoreError(f"{path} is damaged ({error}). {MEND}") from error
         if held != _checksum(canonical(content)):
             raise StoreError(f"{path} is damaged: its checksum is not the one it names. {MEND}")
+        content["made_for"].setdefault("step", "dedup_minhash")  # the only one of versions that do not name it
         if content["format"] != FORMAT:
             raise StoreError(f"{path} has format {content['format']}, this version of curate reads {FORMAT}. Build the index again.")
         return Version(self.root, content)
@@ -115,29 +126,37 @@ class Index:
         name_on: name of the run's version on a given one; source: digest of its input files. A changed run on the files of
         the newest version takes that one's place; on files of an older one it is refused, for all of them would be found.
         """
-        versions = list(self.chain())
-        for version in versions:
-            if name_on(version.parent) == version.name:
-                return version.parent
-        for at, version in enumerate(versions):
-            if version.content["source"] == source:
+        line = self._line()
+        for name, parent, _ in line:
+            if name_on(parent) == name:
+                return parent
+        for at, (name, parent, files) in enumerate(line):
+            if files == source:
                 if at:
                     raise StoreError(
-                        f"{self.root} holds the documents of these input files already, as version {version.name}, and {at} later versions are "
+                        f"{self.root} holds the documents of these input files already, as version {name}, and {at} later versions are "
                         f"built on it, so that with changed settings each would be a duplicate of itself. Use another index, or set the index "
-                        f"back with `curate index reset {self.root} {version.parent or 'empty'}`."
+                        f"back with `curate index reset {self.root} {parent or 'empty'}`."
                     )
-                return version.parent
-        return versions[0].name if versions else None
+                return parent
+        return self.head
+
+    def _line(self) -> list[tuple[str, str | None, str]]:
+        head = self.head
+        return self.version(head).line if head else []
 
     def publish(self, name: str, parent: str | None, described: dict[str, Any], files: Sequence[tuple[str, Path]], source: str) -> None:
         """Add a version with one more segment, and make it the newest. A version that is there stays as it is.
 
         files: (name in the segment, existing file); linked, or copied where links are not possible
         """
-        if any(v.name == name for v in self.chain()):
+        if any(name == there for there, _, _ in self._line()):
             return
-        below = self.version(parent).segments if parent else []
+        below = []
+        if parent:
+            before = self.version(parent)
+            check_settings(before, described)  # another step of the same run may have added it
+            below = before.segments
         self._add_segment(name, files)
         segment = describe_segment(self.root, name)
         self._write({"format": FORMAT, "name": name, "parent": parent or "", "made_for": described, "source": source,
@@ -155,6 +174,7 @@ class Index:
         flush_folder(final.parent)
 
     def _write(self, content: dict[str, Any]) -> None:
+        content = {**content, "below": self.version(content["parent"]).line if content["parent"] else []}
         (self.root / "versions").mkdir(parents=True, exist_ok=True)
         text = json.dumps({**content, "checksum": _checksum(canonical(content))}, indent=1, sort_keys=True)
         write_atomic(self.root / "versions" / f"{content['name']}.json", text.encode())
@@ -200,6 +220,8 @@ class Index:
 def check_settings(version: Version, wanted: dict[str, Any]) -> None:
     """StoreError where the version's hashes were made with other settings."""
     held = version.content["made_for"]
+    if held["step"] != wanted["step"]:
+        raise StoreError(f"The index {version.root} was made by {held['step']}, so {wanted['step']} can't use it. Name another folder.")
     other = [f"{k}: {held.get(k)!r} there, {wanted[k]!r} here" for k in wanted if held.get(k) != wanted[k]]
     if other:
         raise StoreError(
@@ -208,13 +230,12 @@ def check_settings(version: Version, wanted: dict[str, Any]) -> None:
 
 
 class Blocks:
-    """Checked record batches of a segment's files of one kind, in order."""
+    """Checked record batches of a segment's files of one kind (by default of all), in order."""
 
-    def __init__(self, root: Path, segment: dict[str, Any], kind: str) -> None:
+    def __init__(self, root: Path, segment: dict[str, Any], kind: str = "") -> None:
         self._root, self._segment = root, segment
         self._files = [f for f in segment["files"] if f["name"].startswith(kind)]
         self.all = [(f, number, block) for f in self._files for number, block in enumerate(f["blocks"])]
-        self._open: dict[str, Any] = {}
         self._checked: set[int] = set()
 
     @cached_property
@@ -230,11 +251,10 @@ class Blocks:
         file, number, block = self.all[at]
         path = _path(self._root, self._segment, file)
         try:
-            if file["name"] not in self._open:
-                if path.stat().st_size != file["bytes"]:
-                    raise ValueError(f"it has {path.stat().st_size} bytes, expected {file['bytes']}")
-                self._open[file["name"]] = pa.ipc.open_file(pa.memory_map(str(path)))
-            batch = self._open[file["name"]].get_batch(number)
+            held = path.stat()
+            if held.st_size != file["bytes"]:
+                raise ValueError(f"it has {held.st_size} bytes, expected {file['bytes']}")
+            batch = _mapped(str(path), held.st_ino, held.st_mtime_ns).get_batch(number)
             if at not in self._checked:
                 if _batch_checksum(batch) != block["checksum"]:
                     raise ValueError(f"the checksum of block {number} is not the one in the version's file")
@@ -244,12 +264,17 @@ class Blocks:
         return batch
 
 
+@lru_cache(maxsize=OPEN_FILES)
+def _mapped(path: str, inode: int, changed: int) -> Any:
+    """An index file, open for reading. inode, changed: of the file, so that one that was put in its place is another one."""
+    return pa.ipc.open_file(pa.memory_map(path))
+
+
 def verify_segment(root: Path, segment: dict[str, Any]) -> None:
     """Test every block of a segment."""
-    for kind in KINDS:
-        blocks = Blocks(root, segment, kind)
-        for at in range(len(blocks.all)):
-            blocks.read(at)
+    blocks = Blocks(root, segment)
+    for at in range(len(blocks.all)):
+        blocks.read(at)
 
 
 def describe_segment(root: Path, name: str) -> dict[str, Any]:
@@ -267,7 +292,7 @@ def describe_segment(root: Path, name: str) -> dict[str, Any]:
                 {"rows": len(batch), "first": first[0].as_py(), "last": first[len(batch) - 1].as_py(), "checksum": _batch_checksum(batch)}
             )
         files.append({"name": path.name, "bytes": path.stat().st_size, "blocks": blocks})
-    documents = sum(b["rows"] for f in files if f["name"].startswith("sets") for b in f["blocks"])
+    documents = sum(b["rows"] for f in files if f["name"].startswith(ONE_A_DOCUMENT) for b in f["blocks"])
     return {"name": name, "documents": documents, "files": files}
 
 

@@ -97,11 +97,12 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
     recipe = pinned(recipe)
     plan = make_plan(recipe, only)
     _check_packages(plan)
+    shared = _shared(plan)
     store = Store(out)
     done: dict[str, Done] = {}
     outcome = Outcome(store.root, {}, 0.0)
     with store.lock(), ExitStack() as held:
-        for outside in {o.root: o for _, o in _outsides(plan)}.values():
+        for outside in shared:
             held.enter_context(outside.hold())
         write_atomic(store.root / "recipe.lock.yaml", lock_text(recipe, sample))
         waiting, ended = list(plan.stages), None
@@ -163,6 +164,20 @@ def _outsides(plan: Plan) -> Iterator[tuple[tuple[str, CorpusStep], Outside]]:
             outside = step.outside() if isinstance(step, CorpusStep) else None
             if isinstance(step, CorpusStep) and outside is not None:
                 yield (name, step), outside
+
+
+def _shared(plan: Plan) -> list[Outside]:
+    """One of each folder that steps have outside. RecipeError where steps that do not agree name the same one."""
+    found: dict[str, tuple[str, Outside]] = {}
+    for (name, step), outside in _outsides(plan):
+        label = f"{name}.{step.name}"
+        first, other = found.setdefault(outside.root, (label, outside))
+        differ = [key for key in other.made_for.keys() | outside.made_for.keys() if other.made_for.get(key) != outside.made_for.get(key)]
+        if differ:
+            raise RecipeError(
+                f"{first} and {label} both name {outside.root}, but differ in {', '.join(sorted(differ))}. Give each a folder of its own."
+            )
+    return [outside for _, outside in found.values()]
 
 
 def _finish_outside(plan: Plan, name: str, done: dict[str, Done]) -> None:

@@ -233,6 +233,11 @@ class Outside(Protocol):
         """Where it lies."""
         ...
 
+    @property
+    def made_for(self) -> dict[str, Any]:
+        """What steps that share it must agree on."""
+        ...
+
     def hold(self) -> AbstractContextManager[None]:
         """Keep other runs out while this one goes on."""
         ...

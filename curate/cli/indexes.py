@@ -1,4 +1,4 @@
-"""`curate index`: look at, test, merge and set back an index of near-duplicate search."""
+"""`curate index`: look at, test, merge and set back an index of deduplication."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curate.cli.output import JsonOption, emit
 if TYPE_CHECKING:
     from curate.duplicate_index import Index
 
-app = typer.Typer(help="Indexes of dedup_minhash: versions, test, merge.", no_args_is_help=True)
+app = typer.Typer(help="Indexes of dedup_minhash and dedup_exact: versions, test, merge.", no_args_is_help=True)
 
 IndexArgument = Annotated[Path, typer.Argument(help="The folder that `index:` names.")]
 
@@ -96,7 +96,9 @@ def _existing(index: Index) -> Index:
     from curate.errors import RecipeError
 
     if not (index.root / "HEAD").exists():
-        raise RecipeError(f"{index.root} is no index: it has no file HEAD. A run with `dedup_minhash: {{index: {index.root}}}` makes one.")
+        raise RecipeError(
+            f"{index.root} is no index: it has no file HEAD. A run with `dedup_minhash: {{index: {index.root}}}` or `dedup_exact` makes one."
+        )
     return index
 
 

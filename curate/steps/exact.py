@@ -10,27 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from curate.fingerprint import digest
 from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from curate.steps.bloom_stream import SEEN, STREAM, bloom_filter
 from curate.steps.canonical_urls import canonical_urls
 from curate.steps.document_fields import META, column_of, field_text
-from curate.steps.survivors import RANK_FIELDS, Keep, claim_order, keep_column, ranks
+from curate.steps.exact_groups import GROUPS, HASHES, REASON, decide
+from curate.steps.exact_index import VALUES, Values, open_values, sorted_values
+from curate.steps.index_versions import AddsToIndex, kept, same_id_warning, version_to_read
+from curate.steps.survivors import Keep, keep_column, ranks
 
-REASON = "dedup_exact.duplicate"
-
-_HASHES = pa.schema(
-    [pa.field("key", pa.uint64()), pa.field("hash", pa.uint64()), pa.field(ROW, pa.int64()), pa.field("id", pa.string()), *RANK_FIELDS]
-)
-_GROUPS = pa.schema(
-    [
-        pa.field(ROW, pa.int64()),
-        pa.field("reason", pa.string()),
-        pa.field("partner", pa.string()),
-        pa.field("cluster", pa.string()),
-        pa.field("size", pa.int64()),
-    ]
-)
 _COLUMNS: Mapping[str, pa.DataType] = {
     "dedup_exact_keep": pa.bool_(),
     "dedup_exact_reason": pa.string(),
@@ -70,6 +60,9 @@ class DedupExact(CorpusStep):
     with mode: annotate, the id of the document that stays (`exact_dup_cluster`, and `exact_dup_of`, null on that document
     itself) and the size of the group (`exact_dup_size`).
 
+    With `index`, values that documents of earlier runs stayed for count too: those documents stay, whatever `keep` says, and
+    values of this run are added. 20 bytes a document and its id, on disk.
+
     With `bloom`, one task reads all hashes in the order of the corpus and remembers them in a filter of fixed size: it drops
     every repeat and a stated share of what is none, keeps the first and can't say which that is (no partner, and mode:
     annotate adds no cluster).
@@ -95,6 +88,17 @@ class DedupExact(CorpusStep):
     bloom: Bloom | None = Field(
         None, description="{expected, false_positive}: a filter of fixed size instead of a shuffle; keeps the first"
     )
+    index: str | None = Field(
+        None,
+        min_length=1,
+        json_schema_extra={"path": "output"},
+        description="folder of an index: duplicates of indexed documents go too, and those that stay are added to it",
+    )
+    index_version: str | None = Field(
+        None,
+        min_length=1,
+        description="version of the index to read (empty: none of its documents); then nothing is added; null: the newest",
+    )
     mode: Literal["drop", "annotate"] = Field("drop", description="drop duplicates, or only add columns that name them")
 
     @model_validator(mode="after")
@@ -103,6 +107,10 @@ class DedupExact(CorpusStep):
             raise ValueError(f"bloom sees documents once, in order: it can only keep the first, got keep: {self.keep}")
         if self.normalize and "normalized_text" in self._names:
             raise ValueError("normalized_text is by: text with normalize: [case, whitespace]; give one of them")
+        if self.bloom is not None and self.index is not None:
+            raise ValueError("index holds the values that bloom forgets: give one of them")
+        if self.index is None and self.index_version is not None:
+            raise ValueError("index_version needs index")
         return self
 
     @property
@@ -130,9 +138,10 @@ class DedupExact(CorpusStep):
         return (REASON,) if self.mode == "drop" else ()
 
     def findings(self, figures: Mapping[str, int]) -> dict[str, Any]:
-        """With bloom: how full the filter is, and a warning where it was made for fewer values."""
+        """How full the filter is, or what the index held; warnings where a filter was made for fewer values or files come again."""
         if self.bloom is None:
-            return super().findings(figures)
+            warnings = same_id_warning(figures, "duplicates_of_the_same_id_in_the_index", "duplicates of")
+            return {**super().findings(figures), **({"warnings": warnings} if warnings else {})}
         from curate.kernels.bloom import false_positive_rate, layout
 
         size = layout(self.bloom.expected, self.bloom.false_positive)
@@ -154,19 +163,49 @@ class DedupExact(CorpusStep):
                 Phase("hashes", over="documents", to="everything", schema=STREAM, columns=self._needs, note="24 bytes a document"),
                 Phase("filter", over="everything", to="documents", schema=SEEN),
             )
-        return (
-            Phase("hashes", over="documents", to="key", schema=_HASHES, key="key", columns=needs),
-            Phase("groups", over="partition", to="documents", schema=_GROUPS),
+        adding = (
+            Phase("stays", over="documents", to="key", schema=VALUES, key="key", reads=("groups",), columns=self._needs | {"id"}),
+            Phase("values", over="partition", to="everything", schema=VALUES),
         )
+        return (
+            Phase("hashes", over="documents", to="key", schema=HASHES, key="key", columns=needs),
+            Phase("groups", over="partition", to="documents", schema=GROUPS),
+            *(adding if self.index is not None else ()),
+        )
+
+    def decides(self) -> str:
+        """The phase whose records are verdicts."""
+        return "groups" if self.bloom is None else "filter"
+
+    def made_for(self) -> dict[str, Any]:
+        """Settings that the hashes of an index depend on; settings that mean the same are the same here."""
+        one = self.by == "normalized_text"
+        fold = ("case", "whitespace") if one else sorted(set(self.normalize))
+        return {"step": self.name, "by": ["text"] if one else list(self._names), "normalize": list(fold), "within": self.within}
+
+    def outside(self) -> AddsToIndex | None:
+        """What it reads and writes outside the run: its index."""
+        if self.index is None:
+            return None
+        settings = self.model_dump(mode="json", exclude={"checkpoint", "index", "index_version"})
+        return AddsToIndex(self.index, self.index_version, digest([self.name, self.version, settings]), self.made_for(), ("values",))
+
+    def _indexed(self) -> Values | None:
+        return open_values(self.index, version_to_read(self.index, self.index_version), self.made_for()) if self.index else None
 
     def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
         """Return the function of that phase."""
         if phase == "groups":
-            return self._groups
+            return lambda records: decide(records, self.keep, self._indexed(), self.mode == "annotate")
+        if phase == "values":
+            return sorted_values
         if phase == "filter":
             assert self.bloom is not None
             return bloom_filter(self.bloom.expected, self.bloom.false_positive, REASON)
         import curate.kernels.content_hash  # noqa: F401  compiled or loaded here, not at the first batch
+
+        if phase == "stays":
+            return self._stays
 
         def hashes(batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
             lanes, valid = self._lanes(batch)
@@ -174,9 +213,16 @@ class DedupExact(CorpusStep):
             if self.bloom is not None:
                 return pa.table(columns, schema=STREAM).filter(valid)
             columns += [pc.cast(batch.column("id"), pa.string()), *ranks(batch, self.keep)]
-            return pa.table(columns, schema=_HASHES).filter(valid)
+            return pa.table(columns, schema=HASHES).filter(valid)
 
         return hashes
+
+    def _stays(self, batch: pa.RecordBatch, side: Mapping[str, pa.Table]) -> pa.Table:
+        """Values of the documents that stay, for the index."""
+        batch = kept(batch, side["groups"])
+        lanes, valid = self._lanes(batch)
+        columns = [pa.array(np.ascontiguousarray(lanes[:, n])) for n in (0, 1)]
+        return pa.table([*columns, pc.cast(batch.column("id"), pa.string())], schema=VALUES).filter(valid)
 
     def _lanes(self, batch: pa.RecordBatch) -> tuple[Any, pa.Array]:
         """(u64[n, 2], bool[n]): hash of what is compared, and whether there is something to compare."""
@@ -193,33 +239,6 @@ class DedupExact(CorpusStep):
         if self.within:
             lanes = joined(lanes, scopes(batch, self.within))
         return lanes, valid
-
-    def _groups(self, records: pa.Table) -> pa.Table:
-        """Decide on all documents of a partition. Only those that share their hash are sorted."""
-        key, lane = records.column("key").to_numpy(), records.column("hash").to_numpy()
-        order = np.lexsort((lane, key))
-        group = np.zeros(len(order), np.int64)
-        if len(order):
-            new = (key[order][1:] != key[order][:-1]) | (lane[order][1:] != lane[order][:-1])
-            group[order[1:]] = np.cumsum(new)
-        shared = np.flatnonzero(np.bincount(group)[group] > 1) if len(group) else group
-        members = records.take(pa.array(shared)).append_column("group", pa.array(group[shared]))
-        claim = pc.sort_indices(members, sort_keys=[("group", "ascending"), *claim_order(self.keep)])
-        members = members.take(claim).combine_chunks()
-        _, first, inverse, count = np.unique(members.column("group").to_numpy(), return_index=True, return_inverse=True, return_counts=True)
-        stays = first[inverse] == np.arange(len(members))
-        winner = members.column("id").take(pa.array(first[inverse]))
-        result = pa.table(
-            [
-                members.column(ROW),
-                pc.if_else(pa.array(stays), pa.scalar(None, pa.string()), pa.scalar(REASON)),
-                pc.if_else(pa.array(stays), pa.scalar(None, pa.string()), winner),
-                winner,
-                pa.array(count[inverse], pa.int64()),
-            ],
-            schema=_GROUPS,
-        )
-        return result if self.mode == "annotate" else result.filter(pa.array(~stays))
 
     def apply(self, batch: pa.RecordBatch, delivered: pa.Table) -> Outcome:
         """Drop the duplicates, or add the columns."""

@@ -6,19 +6,16 @@ row -1 - number. It has no edge to another document, so it stays, and all that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.duplicate_index import KINDS, NAME_CHARS, Blocks, Index, check_settings
-from curate.fingerprint import digest
+from curate.duplicate_index import Blocks, Index, check_settings
 from curate.schema import ROW
 from curate.steps.duplicate_groups import BUCKETS, EDGES, GATHERED, lists
 from curate.steps.sketches import Sketcher
@@ -27,7 +24,6 @@ from curate.steps.survivors import RANK_FIELDS
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
-EMPTY = "empty"  # name of the version below the first one
 NONE = -1  # in the column `indexed`: a group of this run
 POSTINGS_LOOKED = 32  # documents of a band hash and segment that are candidates: the first ones
 COMPARED = 128  # indexed documents that a document is compared with: those that share the most bands
@@ -39,39 +35,6 @@ GATHERED_INDEXED = pa.schema(
 )
 SETS = pa.schema([pa.field(ROW, pa.int64()), pa.field("id", pa.string()), pa.field("shingles", pa.large_list(pa.uint64()))])
 POSTINGS = pa.schema([pa.field("key", pa.uint64()), pa.field(ROW, pa.int64())])
-
-
-class AddsToIndex(NamedTuple):
-    """What a step with an index has outside the run, as the engine sees it (`curate.step.Outside`)."""
-
-    root: str
-    given: str | None  # the version that the recipe names: it is read, and nothing is added
-    identity: str  # digest of the step
-    made_for: dict[str, Any]
-
-    def hold(self) -> AbstractContextManager[None]:
-        """Keep others out of the index while the run goes on."""
-        return Index(self.root).hold()
-
-    def pinned(self, sent: str, source: str) -> dict[str, Any]:
-        """Settings that fix the version to read. sent: digest of what the first phase made; source: of the input files."""
-        index = Index(self.root)
-        newest = self.given or index.head
-        if newest and newest != EMPTY:
-            check_settings(index.version(newest), self.made_for)
-        version = self.given or index.resolve(lambda parent: self._name(sent, parent), source) or EMPTY
-        return {"index_version": version}
-
-    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]]) -> None:
-        """Add what the phases `sets` and `postings` made as a new version, unless it is there. files: by phase, in task order."""
-        if self.given is not None:
-            return
-        parent = Index(self.root).resolve(lambda below: self._name(sent, below), source)
-        named = [(f"{kind}-{number:07d}.arrow", path) for kind in KINDS for number, path in enumerate(files[kind])]
-        Index(self.root).publish(self._name(sent, parent), parent, self.made_for, named, source)
-
-    def _name(self, sent: str, parent: str | None) -> str:
-        return digest([self.identity, sent, parent])[:NAME_CHARS]
 
 
 class Reader:
@@ -282,12 +245,6 @@ def split_edges(records: pa.Table) -> tuple[pa.Table, pa.Table]:
     columns = [edges.column(ROW), edges.column("to"), edges.column("similarity"), no, zero, edges.column("partner")]
     made = pa.table([*columns, *(pa.nulls(n, f.type) for f in RANK_FIELDS)], schema=EDGES)
     return records.filter(pc.invert(proven)).select(GATHERED.names), made
-
-
-def kept(batch: pa.RecordBatch, verdicts: pa.Table) -> pa.RecordBatch:
-    """Documents of the batch that stay. verdicts: of the task, sorted by row."""
-    gone = verdicts.filter(verdicts.column("reason").is_valid()).column(ROW)
-    return batch.filter(pc.invert(pc.is_in(batch.column(ROW), value_set=gone.combine_chunks())))
 
 
 def sorted_postings(records: pa.Table) -> pa.Table:

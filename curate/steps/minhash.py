@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from curate.duplicate_index import Index
 from curate.figures import figures_of, with_figures
 from curate.fingerprint import digest
 from curate.kernels.lsh import Layout, choose_layout, match_probability, mean_recall
@@ -18,16 +17,14 @@ from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from curate.steps.duplicate_groups import BANDS, BANDS_FIRST, BUCKETS, EDGES, GATHERED, group_buckets, routes, verify
 from curate.steps.duplicate_verdicts import REASON, RESOLVED, transitive_verdicts, verdicts
+from curate.steps.index_versions import AddsToIndex, kept, same_id_warning, version_to_read
 from curate.steps.indexed import (
     BUCKETS_INDEXED,
-    EMPTY,
     GATHERED_INDEXED,
     POSTINGS,
     SETS,
-    AddsToIndex,
     Reader,
     bucket_records,
-    kept,
     near_indexed,
     of_own_rows,
     of_this_run,
@@ -171,12 +168,7 @@ class DedupMinhash(CorpusStep):
             "expected_recall_above": round(mean_recall(self.threshold, bands, rows), 4),
         }
         rejected = figures.get("pairs_compared", 0) - figures.get("pairs_at_threshold", 0)
-        warnings = []
-        if figures.get("near_indexed_documents_of_the_same_id"):
-            warnings.append(
-                f"{figures['near_indexed_documents_of_the_same_id']} documents are near to one of their own id in the index: files that were "
-                "added to it before have been read again."
-            )
+        warnings = same_id_warning(figures, "near_indexed_documents_of_the_same_id", "near to")
         if figures.get("removed_by_a_chain"):
             warnings.append(
                 f"{figures['removed_by_a_chain']} of {figures['removed']} documents were removed without being near the one that stays "
@@ -216,19 +208,20 @@ class DedupMinhash(CorpusStep):
 
     def made_for(self) -> dict[str, Any]:
         """Settings that the hashes of an index depend on."""
-        return {**self.sketch()._asdict(), "within": self.within}
+        return {"step": self.name, **self.sketch()._asdict(), "within": self.within}
 
     def outside(self) -> AddsToIndex | None:
         """What it reads and writes outside the run: its index."""
         if self.index is None:
             return None
         settings = self.model_dump(mode="json", exclude={"checkpoint", "index", "index_version"})
-        return AddsToIndex(self.index, self.index_version, digest([self.name, self.version, settings]), self.made_for())
+        return AddsToIndex(
+            self.index, self.index_version, digest([self.name, self.version, settings]), self.made_for(), ("sets", "postings")
+        )
 
     def _reader(self) -> Reader | None:
         assert self.index is not None
-        version = self.index_version or Index(self.index).head
-        return open_reader(self.index, None if version == EMPTY else version, self.made_for())
+        return open_reader(self.index, version_to_read(self.index, self.index_version), self.made_for())
 
     def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
         """Return the function of that phase."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pyarrow as pa
 from pydantic import Field
@@ -51,6 +51,10 @@ class DedupPrompts(DedupMinhash):
         """Columns that must exist before this step."""
         return super().reads() | READS
 
+    def made_for(self) -> dict[str, Any]:
+        """Settings that the hashes of an index depend on."""
+        return {**super().made_for(), "prompt": self.prompt}
+
     def phases(self) -> tuple[Phase, ...]:
         """Those of dedup_minhash."""
         return _phases(super().phases())
@@ -75,6 +79,10 @@ class DedupPromptsExact(DedupExact):
     def reads(self) -> frozenset[str]:
         """Columns that must exist before this step."""
         return super().reads() | READS
+
+    def made_for(self) -> dict[str, Any]:
+        """Settings that the hashes of an index depend on."""
+        return {**super().made_for(), "prompt": self.prompt}
 
     def phases(self) -> tuple[Phase, ...]:
         """Those of dedup_exact."""

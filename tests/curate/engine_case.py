@@ -11,6 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from curate.api import Result, run_folder
+from curate.executors.local import LocalExecutor
+from curate.recipe import load_recipe
+from curate.runner import run_recipe
+
 PLUGIN = str(Path(__file__).with_name("engine_plugin.py"))
 WORDS = [
     "alpha",
@@ -92,3 +97,9 @@ def figures(out: Path) -> dict[str, Any]:
     manifest = dict(json.loads((out / "manifest.json").read_text()))
     manifest.pop("seconds")
     return manifest
+
+
+def run_on(workers: LocalExecutor, recipe: Path, out: Path, sample: int | None = None) -> Result:
+    """Run a recipe on processes that stay for the next run: starting one costs a second of CPU."""
+    loaded = load_recipe(str(recipe))
+    return Result(run_recipe(loaded, run_folder(loaded, out, sample), workers, sample=sample))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import curate as toolkit
 from curate.apply import outcomes
 from curate.duplicate_index import Index, verify_segment
 from curate.errors import StoreError
+from curate.executors.local import LocalExecutor
 from curate.kernels.index_pairs import nearest
 from curate.kernels.shingles import ShingleSets
 from curate.steps.minhash import DedupMinhash
-from tests.curate.engine_case import curate
+from tests.curate.engine_case import curate, run_on
 from tests.reference.shingles import jaccard, ngrams
 
 SLICES = 3
@@ -41,10 +43,10 @@ def write(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
     (folder / name).write_text("".join(json.dumps(r) + "\n" for r in rows))
 
 
-def run(folder: Path, out: str, glob: str, settings: str, **more: object) -> toolkit.Result:
+def run(one: LocalExecutor, folder: Path, out: str, glob: str, settings: str, sample: int | None = None) -> toolkit.Result:
     recipe = folder / f"{out}.yaml"
     recipe.write_text(f'name: web\nread: {{jsonl: "{glob}", id: id, source: source}}\nsteps:\n  - dedup_minhash: {{{settings}}}\n')
-    return toolkit.run(recipe, out=folder / out, workers=1, **more)  # type: ignore[arg-type]
+    return run_on(one, recipe, folder / out, sample)
 
 
 def ids(result: toolkit.Result) -> list[str]:
@@ -52,14 +54,21 @@ def ids(result: toolkit.Result) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str]]:
+def one() -> Iterator[LocalExecutor]:
+    """One worker process for all runs here."""
+    with LocalExecutor(1) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def made(one: LocalExecutor, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str]]:
     """(folder with an index of three slices, ids that stay in one pass, ids that stay slice by slice)."""
     folder = tmp_path_factory.mktemp("index")
     rows = corpus()
     for n in range(SLICES):
         write(folder, f"in{n}.jsonl", rows[n * len(rows) // SLICES : (n + 1) * len(rows) // SLICES])
-    whole = ids(run(folder, "whole", "in*.jsonl", "threshold: 0.8"))
-    sliced = [i for n in range(SLICES) for i in ids(run(folder, f"s{n}", f"in{n}.jsonl", "threshold: 0.8, index: idx"))]
+    whole = ids(run(one, folder, "whole", "in*.jsonl", "threshold: 0.8"))
+    sliced = [i for n in range(SLICES) for i in ids(run(one, folder, f"s{n}", f"in{n}.jsonl", "threshold: 0.8, index: idx"))]
     return folder, whole, sliced
 
 
@@ -97,40 +106,40 @@ def test_versions_form_a_chain_and_hold_what_stayed(made: tuple[Path, list[str],
         verify_segment(folder / "idx", segment)
 
 
-def test_a_rerun_reads_what_it_read_and_adds_nothing(made: tuple[Path, list[str], list[str]]) -> None:
+def test_a_rerun_reads_what_it_read_and_adds_nothing(one: LocalExecutor, made: tuple[Path, list[str], list[str]]) -> None:
     folder, _, sliced = made
     head = Index(folder / "idx").head
-    again = run(folder, "s1", "in1.jsonl", "threshold: 0.8, index: idx")
+    again = run(one, folder, "s1", "in1.jsonl", "threshold: 0.8, index: idx")
     assert again.tasks["run"] == 0 and Index(folder / "idx").head == head
     shutil.rmtree(folder / "s1")
-    assert [i for i in sliced if i in set(ids(run(folder, "s1", "in1.jsonl", "threshold: 0.8, index: idx")))] == ids(again)
+    assert [i for i in sliced if i in set(ids(run(one, folder, "s1", "in1.jsonl", "threshold: 0.8, index: idx")))] == ids(again)
     assert Index(folder / "idx").head == head
 
 
-def test_a_run_that_died_before_publication_publishes_when_it_goes_on(copy: Path) -> None:
+def test_a_run_that_died_before_publication_publishes_when_it_goes_on(one: LocalExecutor, copy: Path) -> None:
     index = Index(copy / "idx")
     head = next(index.chain())
     index.reset(head.parent)  # as if HEAD had not been written
-    again = run(copy, "s2", "in2.jsonl", "threshold: 0.8, index: idx")
+    again = run(one, copy, "s2", "in2.jsonl", "threshold: 0.8, index: idx")
     assert again.tasks["run"] == 0 and index.head == head.name
     verify_segment(index.root, next(index.chain()).segments[-1])
 
 
-def test_changed_settings_on_the_newest_files_take_the_place_of_the_version(copy: Path) -> None:
+def test_changed_settings_on_the_newest_files_take_the_place_of_the_version(one: LocalExecutor, copy: Path) -> None:
     index = Index(copy / "idx")
     before = next(index.chain())
-    found = run(copy, "s2", "in2.jsonl", "threshold: 0.8, recall: null, index: idx, keep: longest")
+    found = run(one, copy, "s2", "in2.jsonl", "threshold: 0.8, recall: null, index: idx, keep: longest")
     after = next(index.chain())
     assert after.parent == before.parent and after.name != before.name and len(ids(found)) > 10
     with pytest.raises(StoreError, match="later versions are built on it"):
-        run(copy, "s0", "in0.jsonl", "threshold: 0.8, index: idx, keep: longest")
+        run(one, copy, "s0", "in0.jsonl", "threshold: 0.8, index: idx, keep: longest")
 
 
-def test_a_sample_and_a_named_version_add_nothing(copy: Path) -> None:
+def test_a_sample_and_a_named_version_add_nothing(one: LocalExecutor, copy: Path) -> None:
     head = Index(copy / "idx").head
     write(copy, "new.jsonl", [{"id": f"n{i}", "text": f"entirely new text number {i} " * 5, "source": "a"} for i in range(20)])
-    run(copy, "n", "new.jsonl", "threshold: 0.8, index: idx", sample=5)
-    run(copy, "n", "new.jsonl", "threshold: 0.8, index: idx, index_version: empty")
+    run(one, copy, "n", "new.jsonl", "threshold: 0.8, index: idx", sample=5)
+    run(one, copy, "n", "new.jsonl", "threshold: 0.8, index: idx, index_version: empty")
     assert Index(copy / "idx").head == head
 
 
@@ -164,15 +173,15 @@ def test_a_damaged_version_is_named_and_refused(copy: Path) -> None:
         list(index.chain())
 
 
-def test_two_at_once_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
+def test_two_at_once_the_second_is_told_who_holds_it(one: LocalExecutor, tmp_path: Path) -> None:
     write(tmp_path, "in.jsonl", corpus()[:5])
     with Index(tmp_path / "idx").hold(), pytest.raises(StoreError, match=r"idx is in use by process \d+ on "):
-        run(tmp_path, "a", "in.jsonl", "index: idx")
+        run(one, tmp_path, "a", "in.jsonl", "index: idx")
 
 
-def test_other_settings_are_refused(made: tuple[Path, list[str], list[str]]) -> None:
+def test_other_settings_are_refused(one: LocalExecutor, made: tuple[Path, list[str], list[str]]) -> None:
     with pytest.raises(StoreError, match="ngram: 5 there, 4 here"):
-        run(made[0], "other", "in0.jsonl", "threshold: 0.8, ngram: 4, index: idx")
+        run(one, made[0], "other", "in0.jsonl", "threshold: 0.8, ngram: 4, index: idx")
     for wrong in ({"verify": False}, {"closure": "transitive"}):
         with pytest.raises(ValueError, match="index needs"):
             DedupMinhash.model_validate({"index": "x", **wrong})
@@ -195,9 +204,9 @@ def test_a_table_is_compared_with_the_newest_version(made: tuple[Path, list[str]
         assert [p for p in found.verdict.partner.to_pylist() if p] == [r["id"] for r in rows if r["id"] != "none"]
 
 
-def test_merged_indexes_hold_the_documents_of_both(made: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
+def test_merged_indexes_hold_the_documents_of_both(one: LocalExecutor, made: tuple[Path, list[str], list[str]], tmp_path: Path) -> None:
     write(tmp_path, "in.jsonl", [{"id": f"n{i}", "text": " ".join(f"n{i}.{k}" for k in range(30)), "source": "a"} for i in range(7)])
-    run(tmp_path, "a", "in.jsonl", "threshold: 0.8, index: idx")
+    run(one, tmp_path, "a", "in.jsonl", "threshold: 0.8, index: idx")
     before = next(Index(made[0] / "idx").chain())
     curate("index", "merge", tmp_path / "idx", made[0] / "idx")
     merged = next(Index(tmp_path / "idx").chain())

@@ -1,0 +1,71 @@
+"""What the deduplication steps with an index share: the version that a run reads, and the one that it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.duplicate_index import NAME_CHARS, Index, check_settings
+from curate.fingerprint import digest
+from curate.schema import ROW
+
+EMPTY = "empty"  # name of the version below the first one
+
+
+class AddsToIndex(NamedTuple):
+    """What a step with an index has outside the run, as the engine sees it (`curate.step.Outside`)."""
+
+    root: str
+    given: str | None  # the version that the recipe names: it is read, and nothing is added
+    identity: str  # digest of the step
+    made_for: dict[str, Any]  # settings of its hashes; `step` names the step
+    kinds: tuple[str, ...]  # of files: phases whose records are added
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep others out of the index while the run goes on."""
+        return Index(self.root).hold()
+
+    def pinned(self, sent: str, source: str) -> dict[str, Any]:
+        """Settings that fix the version to read. sent: digest of what the first phase made; source: of the input files."""
+        index = Index(self.root)
+        newest = self.given or index.head
+        if newest and newest != EMPTY:
+            check_settings(index.version(newest), self.made_for)
+        version = self.given or index.resolve(lambda parent: self._name(sent, parent), source) or EMPTY
+        return {"index_version": version}
+
+    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]]) -> None:
+        """Add what the phases named by `kinds` made as a new version, unless it is there. files: by phase, in task order."""
+        if self.given is not None:
+            return
+        parent = Index(self.root).resolve(lambda below: self._name(sent, below), source)
+        named = [(f"{kind}-{number:07d}.arrow", path) for kind in self.kinds for number, path in enumerate(files[kind])]
+        Index(self.root).publish(self._name(sent, parent), parent, self.made_for, named, source)
+
+    def _name(self, sent: str, parent: str | None) -> str:
+        return digest([self.identity, sent, parent])[:NAME_CHARS]
+
+
+def version_to_read(root: str, pinned: str | None) -> str | None:
+    """Name of the version: the one that the engine or the recipe fixed, else the newest; None for an empty index."""
+    version = pinned or Index(root).head
+    return None if version == EMPTY else version
+
+
+def kept(batch: pa.RecordBatch, verdicts: pa.Table) -> pa.RecordBatch:
+    """Documents of the batch that stay. verdicts: of the task, sorted by row."""
+    gone = verdicts.filter(verdicts.column("reason").is_valid()).column(ROW)
+    return batch.filter(pc.invert(pc.is_in(batch.column(ROW), value_set=gone.combine_chunks())))
+
+
+def same_id_warning(figures: Mapping[str, int], name: str, like: str) -> list[str]:
+    """A warning where documents met themselves in the index."""
+    count = figures.get(name, 0)
+    if not count:
+        return []
+    return [f"{count} documents are {like} one of their own id in the index: files that were added to it before have been read again."]
