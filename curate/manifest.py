@@ -6,6 +6,7 @@ Everything but `seconds` is the same for any number of workers, any executor and
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from curate import __version__
@@ -15,7 +16,8 @@ from curate.errors import StepError
 from curate.figures import add
 from curate.plan import Plan, needs
 from curate.recipe_nodes import SpecialNode
-from curate.step import CorpusStep
+from curate.step import CorpusStep, Step
+from curate.worker.ledger import OTHERS
 
 WARN_SHARE = 0.3  # of a source's documents that one deduplication step removes
 WARNED_SOURCES = 20
@@ -38,13 +40,13 @@ def node_entry(plan: Plan, name: str, done: dict[str, Done]) -> dict[str, Any]:
         return entry if node.node.is_model else {**_empty_ledger(), **entry}
     entry |= dataset_ledger(plan, name, done)
     entry |= {"kind": "dataset", "from": node.upstream, "files": _files(last), "findings": corpus_findings(plan, name, done)}
-    _note_sources(entry)
+    _note_sources(entry, node.steps)
     note_contamination(entry, node.steps, ledger_stages(plan, name, done))
     return entry
 
 
-def _note_sources(entry: dict[str, Any]) -> None:
-    """Move what deduplication steps counted by source from the funnel to the findings; warn of sources that lost much."""
+def _note_sources(entry: dict[str, Any], steps: Sequence[Step]) -> None:
+    """Move what deduplication steps counted by source from the funnel to the findings; warn of sources that lost much or aren't there."""
     names: Counter[str] = Counter()
     for line in entry["funnel"]:
         names[line["step"]] += 1
@@ -60,6 +62,11 @@ def _note_sources(entry: dict[str, Any]) -> None:
         told = [f"source {source!r} lost {c['removed']:,} of {c['documents']:,} documents ({share:.1%})" for share, source, c in heavy]
         if len(told) > WARNED_SOURCES:
             told = [*told[:WARNED_SOURCES], f"{len(told) - WARNED_SOURCES:,} more sources lost more than {WARN_SHARE:.0%}, see by_source"]
+        step = [s for s in steps if s.name == line["step"]][again - 1]
+        named = step.sources() if isinstance(step, CorpusStep) else ()
+        absent = [source for source in named if source not in found["by_source"]]
+        if absent and OTHERS not in found["by_source"]:
+            told.append(f"no document is of the source {', '.join(map(repr, absent))} that keep: source_priority names")
         if told:
             found["warnings"] = [*found.get("warnings", []), *told]
 

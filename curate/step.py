@@ -282,6 +282,10 @@ class CorpusStep(Step):
         """
         return dict(sorted(figures.items()))
 
+    def sources(self) -> tuple[str, ...]:
+        """Sources that the settings name; a run warns of those that no document has."""
+        return ()
+
     def apply(self, batch: pa.RecordBatch, delivered: pa.Table) -> Outcome:
         """Turn the last phase's records for these rows into an Outcome.
 

@@ -33,3 +33,9 @@ def field_text(batch: pa.RecordBatch, name: str) -> pa.LargeStringArray:
     path = "$['" + key.replace("\\", "\\\\").replace("'", "\\'") + "']"
     found = pl.DataFrame({"meta": pl.select(pl.when(valid).then(meta).otherwise(pl.lit("{}"))).to_series()})
     return found.select(pl.col("meta").str.json_path_match(path)).to_series().to_arrow().cast(pa.large_string())
+
+
+def scope_text(batch: pa.RecordBatch, name: str) -> pa.LargeStringArray:
+    """The field that separates documents (`within`), of any kind, as text; a missing value is one of its own."""
+    values = field_text(batch, name) if name.startswith(META) else pc.cast(batch.column(name), pa.large_string())
+    return pc.fill_null(values, "\0")

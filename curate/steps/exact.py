@@ -15,11 +15,11 @@ from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from curate.steps.bloom_stream import SEEN, STREAM, bloom_filter
 from curate.steps.canonical_urls import canonical_urls
-from curate.steps.document_fields import META, column_of, field_text
+from curate.steps.document_fields import META, column_of, field_text, scope_text
 from curate.steps.exact_groups import GROUPS, HASHES, REASON, decide
 from curate.steps.exact_index import VALUES, Values, open_values, sorted_values
 from curate.steps.index_versions import AddsToIndex, kept, same_id_warning, version_to_read
-from curate.steps.survivors import Keep, keep_column, ranks
+from curate.steps.survivors import Keep, keep_column, policy, ranks
 
 _COLUMNS: Mapping[str, pa.DataType] = {
     "dedup_exact_keep": pa.bool_(),
@@ -82,7 +82,9 @@ class DedupExact(CorpusStep):
         (), description="what is folded before comparing: case, whitespace, punctuation (as white space), digits (a run is one 0)"
     )
     within: str | None = Field(
-        None, min_length=1, description="column whose values are deduplicated apart: source, lang_code; null: everything together"
+        None,
+        min_length=1,
+        description="column or meta.KEY whose values are deduplicated apart: source, lang_code; null: everything together",
     )
     keep: Keep = "first"
     bloom: Bloom | None = Field(
@@ -177,6 +179,10 @@ class DedupExact(CorpusStep):
         """The phase whose records are verdicts."""
         return "groups" if self.bloom is None else "filter"
 
+    def sources(self) -> tuple[str, ...]:
+        """Sources that `keep` puts in an order."""
+        return policy(self.keep).sources
+
     def made_for(self) -> dict[str, Any]:
         """Settings that the hashes of an index depend on; settings that mean the same are the same here."""
         one = self.by == "normalized_text"
@@ -267,5 +273,4 @@ def scopes(batch: pa.RecordBatch, name: str) -> Any:
     """u64[n, 2]: hash of the value that separates documents; a missing value is one of its own."""
     from curate.kernels.content_hash import content_hashes
 
-    values = field_text(batch, name) if name.startswith(META) else pc.cast(batch.column(name), pa.large_string())
-    return content_hashes(pc.fill_null(values, "\0"))
+    return content_hashes(scope_text(batch, name))

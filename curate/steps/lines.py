@@ -55,7 +55,9 @@ class DedupLines(CorpusStep):
     min_span_chars: int = Field(1, ge=1, le=10**6, description="characters from which a span is compared; shorter ones stay")
     min_words: int | None = Field(None, ge=1, le=10**6, description="words that a document must have left where some went; datatrove: 50")
     min_units: int | None = Field(None, ge=1, le=10**6, description="units that a document must have left where some went; datatrove: 3")
-    within: str | None = Field(None, min_length=1, description="column whose values are deduplicated apart; null: everything together")
+    within: str | None = Field(
+        None, min_length=1, description="column or meta.KEY whose values are deduplicated apart; null: everything together"
+    )
     mode: Literal["drop", "annotate"] = Field("drop", description="drop: remove spans and documents; annotate: only add columns")
 
     def reads(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from curate.fingerprint import digest
 from curate.kernels.lsh import Layout, choose_layout, match_probability, mean_recall
 from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
+from curate.steps.document_fields import column_of, scope_text
 from curate.steps.duplicate_groups import BANDS, BANDS_FIRST, BUCKETS, EDGES, GATHERED, group_buckets, routes, verify
 from curate.steps.duplicate_verdicts import REASON, RESOLVED, transitive_verdicts, verdicts
 from curate.steps.index_versions import AddsToIndex, kept, same_id_warning, version_to_read
@@ -34,7 +35,7 @@ from curate.steps.indexed import (
     widened,
 )
 from curate.steps.sketches import Shingle, Sketch, Sketcher, make_sketcher
-from curate.steps.survivors import Keep, claims, keep_column, ranks
+from curate.steps.survivors import Keep, claims, keep_column, policy, ranks
 
 MIN_MATCH = 0.01  # below this chance of finding a pair at the threshold, settings are a mistake
 RECALL = 0.98
@@ -93,7 +94,9 @@ class DedupMinhash(CorpusStep):
     )
     verify: bool = Field(True, description="check candidates exactly; false removes on a shared band, and dup_similarity is an estimate")
     within: str | None = Field(
-        None, min_length=1, description="column whose values are deduplicated apart: source, lang_code; null: everything together"
+        None,
+        min_length=1,
+        description="column or meta.KEY whose values are deduplicated apart: source, lang_code; null: everything together",
     )
     keep: Keep = "first"
     closure: Literal["verified", "transitive"] = Field(
@@ -147,7 +150,7 @@ class DedupMinhash(CorpusStep):
 
     def reads(self) -> frozenset[str]:
         """Columns that must exist before this step."""
-        return frozenset({"text", "id", keep_column(self.keep) or "text", self.within or "text"})
+        return frozenset({"text", "id", keep_column(self.keep) or "text", column_of(self.within or "text")})
 
     def adds(self) -> Mapping[str, pa.DataType]:
         """Columns that exist after it, with their types."""
@@ -182,7 +185,7 @@ class DedupMinhash(CorpusStep):
         """Hash bands, find who shares one, bring shingle sets together, compare, decide."""
         bands, rows = self.layout
         note = f"{bands} bands x {rows}, expected recall {match_probability(self.threshold, bands, rows):.3f} at {self.threshold}"
-        scope = {self.within} if self.within else set()
+        scope = {column_of(self.within)} if self.within else set()
         ranked = {"text", "id", keep_column(self.keep) or "text"}
         needs = frozenset({"text"} | scope if self.keep == "first" else ranked | scope)
         schema = BANDS_FIRST if self.keep == "first" else BANDS
@@ -205,6 +208,10 @@ class DedupMinhash(CorpusStep):
     def decides(self) -> str:
         """The phase whose records are verdicts."""
         return "assign"
+
+    def sources(self) -> tuple[str, ...]:
+        """Sources that `keep` puts in an order."""
+        return policy(self.keep).sources
 
     def made_for(self) -> dict[str, Any]:
         """Settings that the hashes of an index depend on."""
@@ -280,7 +287,7 @@ class DedupMinhash(CorpusStep):
         """Band hashes and rows of the documents that have words."""
         found, has_words = sketcher.bands(batch.column("text"))
         if self.within:
-            found = found ^ _scope(batch.column(self.within))[:, None]
+            found = found ^ _scope(scope_text(batch, self.within))[:, None]
         rows = np.repeat(batch.column(ROW).to_numpy()[has_words], found.shape[1])
         return pa.table([pa.array(found[has_words].ravel()), pa.array(rows)], schema=BANDS_FIRST)
 
@@ -301,7 +308,7 @@ class DedupMinhash(CorpusStep):
             found, has_words = sketcher.bands(batch.column("text"))
             count = found.shape[1]
             if self.within:
-                found = found ^ _scope(batch.column(self.within))[:, None]
+                found = found ^ _scope(scope_text(batch, self.within))[:, None]
             columns = [pa.array(found[has_words].ravel()), pa.array(np.repeat(batch.column(ROW).to_numpy()[has_words], count))]
             columns += [pa.array(np.repeat(c[has_words], count)) for c in claims(batch, self.keep)]
             return pa.table(columns, schema=BANDS)
@@ -364,11 +371,11 @@ class DedupMinhash(CorpusStep):
         return Outcome(with_columns(batch, dict(zip(_COLUMNS, values, strict=True))))
 
 
-def _scope(column: pa.Array) -> Any:
-    """u64[n]: a hash of the value that separates documents; a missing value is one of its own."""
+def _scope(values: pa.LargeStringArray) -> Any:
+    """u64[n]: a hash of the value that separates documents."""
     from curate.kernels.hashing import hash_strings
     from curate.kernels.strings import views
 
-    out = np.empty(len(column), np.uint64)
-    hash_strings(*views(pc.fill_null(pc.cast(column, pa.large_string()), "\0")), out)
+    out = np.empty(len(values), np.uint64)
+    hash_strings(*views(values), out)
     return out

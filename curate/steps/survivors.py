@@ -7,7 +7,7 @@
     highest: COLUMN                the largest value of a numeric column
     source_priority: [A, B, ...]   the one whose source stands first in the list
 
-Missing values and sources that are not listed come last; ties go to the smaller id, then to the first. All but `first` and
+COLUMN may be meta.KEY: text for `newest`, a number for `highest` (what is none counts as missing). Missing values and sources that are not listed come last; ties go to the smaller id, then to the first. All but `first` and
 that last tie do not depend on the order of files. Numbers are compared as 64-bit floats.
 """
 
@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from curate.errors import StepError
 from curate.schema import ROW
+from curate.steps.document_fields import META, column_of, field_text
 
 U64 = npt.NDArray[np.uint64]
 
@@ -90,8 +91,9 @@ def policy(keep: str | KeepBy) -> Policy:
 
 
 def keep_column(keep: str | KeepBy) -> str | None:
-    """Return the column that the policy reads, or None."""
-    return policy(keep).column
+    """Return the column that the policy reads (`meta` for meta.KEY), or None."""
+    column = policy(keep).column
+    return column_of(column) if column else None
 
 
 def ranks(batch: pa.RecordBatch, keep: str | KeepBy) -> list[pa.Array]:
@@ -102,7 +104,11 @@ def ranks(batch: pa.RecordBatch, keep: str | KeepBy) -> list[pa.Array]:
         return [pc.cast(pc.utf8_length(pc.fill_null(batch.column("text"), "")), pa.float64()), none[1]]
     if column is None:
         return none
-    values = batch.column(column)
+    if column.startswith(META):
+        values = field_text(batch, column)
+        values = values if kind == "newest" else _numbers(values)
+    else:
+        values = batch.column(column)
     if kind == "source_priority":
         place = pc.index_in(pc.cast(values, pa.string()), value_set=pa.array(sources, pa.string()))
         return [pc.negate(pc.cast(place, pa.float64())), none[1]]
@@ -118,6 +124,13 @@ def ranks(batch: pa.RecordBatch, keep: str | KeepBy) -> list[pa.Array]:
         raise StepError(f"keep: {kind} needs {wanted} in column {column!r}, which holds {held}.")
     number = pc.cast(values, pa.float64(), safe=False)
     return [pc.if_else(pc.is_nan(number), pa.scalar(None, pa.float64()), number), none[1]]
+
+
+def _numbers(text: pa.LargeStringArray) -> pa.DoubleArray:
+    """Numbers that the texts spell, null for others."""
+    import polars as pl
+
+    return pl.Series(text).cast(pl.Float64, strict=False).to_arrow()
 
 
 def claim_order(keep: str | KeepBy) -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows += [{"id": f"b{i}", "text": words(make, 80), "source": "rich"} for i in range(59)]
     rows += [{"id": f"c<{i:02}>", "text": f"{base} number{i}", "source": "rich"} for i in range(41)]
     (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    recipe = "name: a\nread: {jsonl: in.jsonl, source: source, id: id}\nsteps:\n  - dedup_minhash: {threshold: 0.8}\n"
+    recipe = "name: a\nread: {jsonl: in.jsonl, source: source, id: id}\nsteps:\n  - dedup_minhash: {threshold: 0.8, keep: {source_priority: [plain, poor]}}\n"
     done = curate("run", write_recipe(folder, recipe), "--out", folder / "out")
     assert "source 'rich' lost 40 of 100 documents (40.0%)" in " ".join((done.stdout + done.stderr).split())
     return folder / "out"
@@ -91,7 +91,10 @@ def test_the_manifest_has_shares_by_source_and_warns_above_the_bound(run: Path) 
     entry = json.loads((run / "manifest.json").read_bytes())["datasets"]["a"]
     found = entry["findings"]["dedup_minhash"]
     assert found["by_source"] == {"plain": {"documents": 100, "removed": 0}, "rich": {"documents": 100, "removed": 40}}
-    assert found["warnings"] == ["source 'rich' lost 40 of 100 documents (40.0%)"]
+    assert found["warnings"] == [
+        "source 'rich' lost 40 of 100 documents (40.0%)",
+        "no document is of the source 'poor' that keep: source_priority names",
+    ]
     assert not any("counts" in line for line in entry["funnel"])
 
 

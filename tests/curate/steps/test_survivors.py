@@ -100,6 +100,14 @@ def test_newest_alone_reads_the_column_date() -> None:
     assert run_step(DedupExact(keep="newest"), table).column("id").to_pylist() == ["b"]
 
 
+def test_a_key_of_meta_is_text_for_newest_and_a_number_for_highest() -> None:
+    meta = ['{"n": 9, "day": "2024-05-01"}', '{"n": 10.5, "day": "2024-06-01"}', '{"n": "none"}', "no JSON", None]
+    table = pa.table({"id": [f"d{i}" for i in range(5)], "text": ["same"] * 5, "meta": meta})
+    for keep, expected in (("highest:meta.n", "d1"), ({"newest": "meta.day"}, "d1"), ("highest:meta.day", "d0"), ("newest:meta.n", "d2")):
+        step = DedupExact.model_validate({"keep": keep})
+        assert "meta" in step.reads() and run_step(step, table).column("id").to_pylist() == [expected]
+
+
 def test_source_priority_and_what_is_not_listed() -> None:
     keep = DedupExact.model_validate({"keep": {"source_priority": ["books", "wiki"]}})
     assert keep_column(keep.keep) == "source"
