@@ -1,7 +1,7 @@
 """A worker process: `python -m curate.executors.process FD`. Takes tasks from a pipe until it closes.
 
 Started as a fresh interpreter: nothing is forked after threads exist, and a user's script is not imported again.
-It owns one core: kernels, Arrow and polars run single-threaded. It ignores Ctrl-C (the parent decides) and dies with
+It owns one core: kernels, Arrow and polars run single-threaded; it keeps memory between batches. It ignores Ctrl-C (the parent decides) and dies with
 its parent.
 """
 
@@ -125,6 +125,7 @@ def main(arguments: list[str]) -> None:
         cpu_compute.set_up()
     else:
         os.environ.update(ONE_THREAD)
+        cpu_compute.set_up_worker()
     import pyarrow as pa
 
     if not wide:
