@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +26,22 @@ class AddsToIndex(NamedTuple):
     made_for: dict[str, Any]  # settings of its hashes; `step` names the step
     kinds: tuple[str, ...]  # of files: phases whose records are added
 
-    def hold(self) -> AbstractContextManager[None]:
-        """Keep others out of the index while the run goes on."""
-        return Index(self.root).hold()
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep others out of the index while the run goes on. StoreError where somebody is in, or it was made with other settings."""
+        with Index(self.root).hold():
+            self._check()
+            yield
+
+    def _check(self) -> None:
+        newest = version_to_read(self.root, self.given)
+        if newest:
+            check_settings(Index(self.root).version(newest), self.made_for)
 
     def pinned(self, sent: str, source: str) -> dict[str, Any]:
         """Settings that fix the version to read. sent: digest of what the first phase made; source: of the input files."""
         index = Index(self.root)
-        newest = self.given or index.head
-        if newest and newest != EMPTY:
-            check_settings(index.version(newest), self.made_for)
+        self._check()  # an earlier step of the run may have made it
         version = self.given or index.resolve(lambda parent: self._name(sent, parent), source) or EMPTY
         return {"index_version": version}
 

@@ -166,6 +166,7 @@ def test_settings_that_make_other_hashes_are_refused(one: LocalExecutor, made: t
     ):
         with pytest.raises(StoreError, match=message):
             run(one, folder, "other", "in0.jsonl", {"url": settings})
+        assert not (folder / "other" / ".stages").exists(), "before a document is read"
     head = Index(folder / "text.idx").head
     assert head is not None
     near = "name: n\nread: {jsonl: in0.jsonl}\nsteps:\n  - dedup_minhash: {index: text.idx}\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -82,6 +83,28 @@ def test_batches_partitions_and_record_order_do_not_matter(keep: str) -> None:
     assert len(expected) == len(set(texts))
     for cuts, partitions, shuffle in [((1, 60), 1, None), ((), 5, 1), ((30, 31, 90), 3, 2)]:
         assert run(step, whole, cuts, partitions, shuffle).to_pylist() == expected.to_pylist()
+
+
+@pytest.mark.parametrize("keep", ["longest", {"highest": "rating"}, {"newest": "day"}, {"source_priority": ["b", "a"]}])
+def test_the_order_of_documents_decides_nothing_but_for_first(keep: Any) -> None:
+    """Ties among them: the smaller id stays."""
+    make = np.random.default_rng(1)
+    n = 300
+    given_table = pa.table(
+        {
+            "id": [f"d{i:03}" for i in range(n)],
+            "text": [f"{' ' * int(make.integers(3))}T{int(make.integers(60))}" for _ in range(n)],
+            "rating": make.integers(0, 3, n),
+            "day": [f"2020-0{d}" for d in make.integers(1, 4, n)],
+            "source": make.choice(["a", "b", "c"], n),
+        }
+    )
+    step = DedupExact(by="normalized_text", within="source" if keep == "longest" else None, keep=keep, mode="annotate")
+    expected = run(step, given_table).sort_by("id").drop_columns(["_row"])
+    assert 50 < expected.column("dedup_exact_keep").to_pylist().count(True) < n
+    for seed in (2, 3):
+        other = given_table.take(np.random.default_rng(seed).permutation(n))
+        assert run(step, other, (100,), 3).sort_by("id").drop_columns(["_row"]).equals(expected)
 
 
 def test_many_identical_documents() -> None:

@@ -58,6 +58,8 @@ def test_duplicate_prompts_go_whatever_their_answers() -> None:
     made = run_step(DedupPrompts(mode="annotate"), rows)
     assert made.column("dup_of").to_pylist() == [None, "r0", None, None, None]
     assert made.column("text").to_pylist() == rows.column("text").to_pylist()
+    for step in (DedupPrompts(prompt="all"), DedupPromptsExact(prompt="all")):
+        assert step.made_for()["step"] == step.name and step.made_for()["prompt"] == "all", "an index of prompts is for such prompts only"
 
 
 def test_novelty_is_the_quadratic_answer() -> None:
