@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from curate.worker.source import SHARD
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SHOWN_CHARS = 3000  # of a document that is shown
 MEMBERS = 3  # removed documents shown of a cluster: the least similar, one from the middle, the most similar
@@ -59,13 +62,12 @@ def shares(entry: dict[str, Any]) -> list[Shares]:
 
 
 def clusters(run: Path, dataset: str, step: str, stage: Path, count: int) -> list[Cluster]:
-    """The largest clusters of a step, from the dataset's ledger; texts from the shards that the step read."""
+    """The largest clusters of a step, from what it dropped, or from its columns with `mode: annotate`; texts from the shards that it read."""
     import polars as pl
 
-    files = sorted((run / dataset / "ledger").glob("part-*.parquet"))
-    if not files or not count:
+    drops = _dropped(run / dataset, step) if count else None
+    if drops is None:
         return []
-    drops = pl.scan_parquet(files).filter((pl.col("step") == step) & pl.col("partner").is_not_null())
     largest = drops.group_by("partner").len().sort(["len", "partner"], descending=[True, False]).head(count).collect()
     wanted = drops.filter(pl.col("partner").is_in(largest["partner"].to_list())).sort(["value", "id"]).collect()
     found = []
@@ -80,6 +82,22 @@ def clusters(run: Path, dataset: str, step: str, stage: Path, count: int) -> lis
         for member in cluster.members:
             member.text = texts.get(member.id)
     return found
+
+
+def _dropped(dataset: Path, step: str) -> pl.LazyFrame | None:
+    """(id, partner, value) of the documents that the step dropped or, where it annotates, named as duplicates."""
+    import polars as pl
+
+    files = sorted((dataset / "ledger").glob("part-*.parquet"))
+    if files:
+        drops = pl.scan_parquet(files).filter((pl.col("step") == step) & pl.col("partner").is_not_null()).select("id", "partner", "value")
+        if drops.head(1).collect().height:
+            return drops
+    parts = sorted(dataset.glob("part-*.parquet"))
+    if not parts or not {"dup_of", "dup_similarity"} <= set(pl.scan_parquet(parts[0]).collect_schema()):
+        return None
+    named = pl.scan_parquet(parts).filter(pl.col("dup_of").is_not_null())
+    return named.select(pl.col("id").cast(pl.String), partner="dup_of", value="dup_similarity")
 
 
 def _texts(stage: Path, ids: set[str]) -> dict[str, str]:

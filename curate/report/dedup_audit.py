@@ -100,7 +100,7 @@ def _step(one: StepAudit) -> Iterator[str]:
         yield f"<tr><td>{escape(s.step)}<td>{escape(s.source)}<td class=n>{s.documents:,}<td class=n>{s.removed:,}<td class='n{mark}'>{s.share:.1%}</tr>"
     left = len(one.shares) - SOURCES
     yield "</table>" + (f"<p class=dim>and {left:,} sources with smaller shares</p>" if left > 0 else "")
-    yield "<h3>Largest clusters</h3>" + ("" if one.clusters else "<p>No document was removed.</p>")
+    yield "<h3>Largest clusters</h3>" + ("" if one.clusters else "<p>No duplicate is named in the run.</p>")
     yield from (part for cluster in one.clusters for part in _cluster(cluster))
 
 

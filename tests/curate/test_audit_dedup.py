@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.audit_dedup import audit, measure
+from curate.duplicate_clusters import clusters
 from curate.errors import RecipeError
 from curate.report.dedup_audit import html_page, record
 from tests.curate.engine_case import curate, write_recipe
@@ -108,6 +110,16 @@ def test_the_largest_cluster_is_shown_side_by_side_and_escaped(run: Path) -> Non
     assert "<script" not in page and "&lt;script&gt;" in page and "<ins>number" not in page.replace("<ins>number0</ins>", "")
     assert "<del>number" in page and "src=" not in page and "href=" not in page
     assert json.loads(json.dumps(record(one)))["clusters"][0]["size"] == 40
+
+
+def test_clusters_of_a_step_that_annotates_come_from_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "web").mkdir()
+    table = pa.table({"id": ["a", "b", "c", "d"], "dup_of": [None, "a", "a", None], "dup_similarity": [None, 0.9, 0.8, None]})
+    pq.write_table(table, tmp_path / "web" / "part-00000.parquet")
+    (one,) = clusters(tmp_path, "web", "dedup_minhash", tmp_path / "gone", 5)
+    assert (one.id, one.size, [(m.id, m.similarity) for m in one.members]) == ("a", 2, [("c", 0.8), ("b", 0.9)])
+    pq.write_table(table.select(["id"]), tmp_path / "web" / "part-00000.parquet")
+    assert clusters(tmp_path, "web", "dedup_minhash", tmp_path / "gone", 5) == []
 
 
 def test_the_command(run: Path, tmp_path: Path) -> None:
