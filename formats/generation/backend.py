@@ -72,7 +72,7 @@ class Desk:
     base: str  # of seeds
     most_failed: int
     say: Say
-    _held: tuple[int, Prompt] | None = None
+    _held: tuple[int, Prompt, int] | None = None  # row, its prompt and the prompt's characters: samples of one prompt follow each other
 
     def __post_init__(self) -> None:
         self._open = self.journal.missing()
@@ -89,10 +89,11 @@ class Desk:
         """The question of that number."""
         row = number // self.journal.questions.samples
         if self._held is None or self._held[0] != row:
-            self._held = (row, prompt_of_bytes(self.bodies(row)))
-        prompt = self._held[1]
+            prompt = prompt_of_bytes(self.bodies(row))
+            self._held = (row, prompt, prompt.characters())
+        _, prompt, characters = self._held
         name, sample = self.journal.questions.name(number)
-        return Question(number, prompt, seed_of(self.base, name, sample), sample, prompt.characters())
+        return Question(number, prompt, seed_of(self.base, name, sample), sample, characters)
 
     def put_back(self, question: Question) -> None:
         """Return a question that was not sent."""

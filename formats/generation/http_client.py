@@ -8,36 +8,15 @@ need: POST and GET, TLS, Content-Length, chunked and until-close bodies, a proxy
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import ssl
 import urllib.request
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from curate.errors import RecipeError
-
-MAX_HEADER = 1 << 17
-MAX_BODY = 1 << 28
-
-
-class Response(NamedTuple):
-    """A whole answer."""
-
-    status: int
-    head: bytes  # status line and headers
-    body: bytes
-
-    def header(self, name: bytes) -> bytes:
-        """Value of a header (its name in lower case), b'' where it is missing."""
-        return _header(self.head, self.head.lower(), name)
-
-
-def _header(head: bytes, lower: bytes, name: bytes) -> bytes:
-    at = lower.find(b"\r\n" + name + b":")
-    if at < 0:
-        return b""
-    start = at + len(name) + 3
-    return head[start : head.index(b"\r\n", start)].strip()
+from formats.generation.http_reply import Reading, Response
 
 
 class Trouble(Exception):
@@ -83,102 +62,148 @@ class Connection:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._wire: _Wire | None = None
 
     async def request(self, method: str, path: str, head: bytes, body: bytes, timeout_s: float) -> Response:
         """Send and wait for the whole answer. head: header lines, each ended by CRLF. Raises Trouble."""
+        target = f"{method} {self._address.path}{path} HTTP/1.1\r\nHost: {self._address.authority}\r\n".encode()
+        request = b"%sContent-Length: %d\r\n%s\r\n%b" % (target, len(body), head, body)
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                fresh = self._writer is None
-                try:
-                    return await self._once(method, path, head, body)
-                except _Stale as error:
-                    if fresh:
-                        raise Trouble("connection", "the server closed the connection without an answer") from error
-                    return await self._once(method, path, head, body)  # it had closed an idle connection
+            if self._wire is not None and not self._wire.closed:
+                with contextlib.suppress(_Stale):  # the server closes an idle connection while it is used again
+                    return await self._wire.ask(request, deadline)
+                self.close()
+            self._wire = await self._open(timeout_s)
+            return await self._wire.ask(request, deadline)
+        except _Stale as error:
+            raise self._trouble("connection", "the server closed the connection without an answer") from error
         except TimeoutError as error:
-            self.close()
-            raise Trouble("timeout", f"no answer within {timeout_s:g} s") from error
-        except Trouble:
+            raise self._trouble("timeout", f"no answer within {timeout_s:g} s") from error
+        except OSError as error:
+            raise self._trouble("connection", str(error) or type(error).__name__) from error
+        except BaseException:  # Trouble; cancelled: an answer may still come, and would be taken for the next one's
             self.close()
             raise
-        except _Stale as error:
-            raise Trouble("connection", "the server closed the connection without an answer") from error
-        except asyncio.IncompleteReadError as error:
-            self.close()
-            raise Trouble("truncated", "the answer broke off") from error
-        except (ssl.SSLError, OSError) as error:
-            self.close()
-            raise Trouble("connection", str(error) or type(error).__name__) from error
-        except (ValueError, asyncio.LimitOverrunError) as error:
-            self.close()
-            raise Trouble("protocol", f"not HTTP: {error}") from error
 
     def close(self) -> None:
         """Forget the connection."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+        if self._wire is not None:
+            self._wire.close()
+        self._wire = None
 
-    async def _once(self, method: str, path: str, head: bytes, body: bytes) -> Response:
-        reader, writer = await self._open()
-        target = f"{method} {self._address.path}{path} HTTP/1.1\r\nHost: {self._address.authority}\r\n".encode()
-        writer.write(b"%sContent-Length: %d\r\n%s\r\n" % (target, len(body), head) + body)
-        try:
-            first = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            self.close()
-            if isinstance(error, asyncio.IncompleteReadError) and error.partial:
-                raise
-            raise _Stale from error
-        status, lower = int(first[:64].split(b" ", 2)[1][:3]), first.lower()
-        content, ended = await _body(reader, first, lower)
-        if ended or _header(first, lower, b"connection").lower() == b"close":
-            self.close()
-        return Response(status, first, content)
+    def _trouble(self, kind: str, detail: str) -> Trouble:
+        self.close()
+        return Trouble(kind, detail)
 
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._reader is None or self._writer is None:
-            at = self._address
+    async def _open(self, timeout_s: float) -> _Wire:
+        at, loop = self._address, asyncio.get_running_loop()
+        async with asyncio.timeout(timeout_s):
             if at.proxy is None:
-                self._reader, self._writer = await asyncio.open_connection(at.host, at.port, ssl=at.context(), limit=MAX_HEADER)
-            else:
-                self._reader, self._writer = await asyncio.open_connection(*at.proxy, limit=MAX_HEADER)
-                self._writer.write(f"CONNECT {at.host}:{at.port} HTTP/1.1\r\nHost: {at.host}:{at.port}\r\n\r\n".encode())
-                answer = await self._reader.readuntil(b"\r\n\r\n")
-                if answer.split(b" ", 2)[1] != b"200":
-                    raise Trouble("connection", f"the proxy {at.proxy[0]} refused: {answer.splitlines()[0].decode(errors='replace')}")
-                await self._writer.start_tls(at.context(), server_hostname=at.host)  # type: ignore[arg-type]  # a proxy is used for TLS alone
-        return self._reader, self._writer
+                return (await loop.create_connection(_Wire, at.host, at.port, ssl=at.context()))[1]
+            _, wire = await loop.create_connection(_Wire, *at.proxy)
+            try:
+                await self._tunnel(wire)
+            except BaseException:
+                wire.close()
+                raise
+            return wire
+
+    async def _tunnel(self, wire: _Wire) -> None:
+        """Through a proxy to the server, then TLS."""
+        at, loop = self._address, asyncio.get_running_loop()
+        request = f"CONNECT {at.host}:{at.port} HTTP/1.1\r\nHost: {at.host}:{at.port}\r\n\r\n".encode()
+        answer = await wire.ask(request, math.inf, tunnel=True)
+        if answer.status != 200:
+            words = answer.head.splitlines()[0].decode(errors="replace")
+            raise Trouble("connection", f"the proxy {at.proxy[0] if at.proxy else ''} refused: {words}")
+        context = at.context()
+        assert context is not None and wire.transport is not None  # a proxy is used for TLS alone
+        wire.transport = await loop.start_tls(wire.transport, wire, context, server_hostname=at.host)
+
+
+class _Wire(asyncio.Protocol):
+    """A socket and the response that is on its way."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
+        self._reading = Reading()
+        self._answer: asyncio.Future[Response] | None = None
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None  # rings at the deadline of this request or of an earlier one
+
+    async def ask(self, request: bytes, deadline: float, tunnel: bool = False) -> Response:
+        """Send, wait until the loop's clock shows `deadline`. Raises _Stale, Trouble, TimeoutError."""
+        if self.transport is None or self.closed:
+            raise _Stale
+        self._reading, self._answer = Reading(tunnel), asyncio.get_running_loop().create_future()
+        self._deadline = deadline
+        if deadline < math.inf and (self._timer is None or self._timer.when() > deadline):
+            self._set_timer()
+        self.transport.write(request)
+        try:
+            return await self._answer
+        finally:
+            self._answer = None
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._answer is not None and asyncio.get_running_loop().time() >= self._deadline:
+            self._fail(TimeoutError())
+        elif self._answer is not None:
+            self._set_timer()
+
+    def close(self) -> None:
+        """End the connection at once."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open. Called by the loop."""
+        self.transport = transport  # type: ignore[assignment]  # of create_connection: always a Transport
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes came. Called by the loop."""
+        if self._answer is None or self._answer.done():  # nobody asked
+            self.close()
+            return
+        try:
+            response = self._reading.feed(data)
+        except ValueError as error:
+            self._fail(Trouble("protocol", f"not HTTP: {error}"))
+            return
+        if response is not None:
+            if not self._reading.keep:
+                self.close()
+            self._answer.set_result(response)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is closed. Called by the loop."""
+        self.closed = True
+        if self._answer is None or self._answer.done():
+            return
+        response = self._reading.end() if error is None else None
+        if response is not None:
+            self._answer.set_result(response)
+        else:
+            self._fail(_Stale() if self._reading.empty else Trouble("truncated", "the answer broke off"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
 
 class _Stale(Exception):
     """The server had closed the connection before the request."""
-
-
-async def _body(reader: asyncio.StreamReader, head: bytes, lower: bytes) -> tuple[bytes, bool]:
-    """(the body, whether the connection ended with it)."""
-    length = _header(head, lower, b"content-length")
-    if not length and _header(head, lower, b"transfer-encoding").lower() == b"chunked":
-        parts: list[bytes] = []
-        total = 0
-        while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
-            total = _bounded(total + _bounded(size))
-            parts.append(await reader.readexactly(size))
-            await reader.readexactly(2)
-        while await reader.readuntil(b"\r\n") != b"\r\n":
-            pass
-        return b"".join(parts), False
-    if length:
-        return await reader.readexactly(_bounded(int(length))), False
-    return await reader.read(MAX_BODY), True
-
-
-def _bounded(size: int) -> int:
-    if not 0 <= size <= MAX_BODY:
-        raise ValueError(f"a body of {size} bytes")
-    return size
 
 
 def bearer(variable: str | None) -> bytes:

@@ -27,7 +27,8 @@ from typing import Any
 import msgspec
 
 from formats.generation.backend import CapReached, Desk, Question, Sampling, TooManyFailed, Unreachable
-from formats.generation.http_client import Address, Connection, Response, Trouble, bearer
+from formats.generation.http_client import Address, Connection, Trouble, bearer
+from formats.generation.http_reply import Response
 from formats.generation.journal import Answer
 from formats.generation.models import ServerModel
 from formats.generation.spending import Pace
