@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -15,6 +17,7 @@ from curate.steps.survivors import RANK_FIELDS, KeepBy, claim_order
 I64 = npt.NDArray[np.int64]
 
 REASON = "dedup_exact.duplicate"
+BLOCK_ROWS = 1 << 18  # verdicts made at a time
 
 HASHES = pa.schema(
     [pa.field("key", pa.uint64()), pa.field("hash", pa.uint64()), pa.field(ROW, pa.int64()), pa.field("id", pa.string()), *RANK_FIELDS]
@@ -30,40 +33,72 @@ GROUPS = pa.schema(
 )
 
 
-def decide(records: pa.Table, keep: str | KeepBy, indexed: Values | None, all_rows: bool) -> pa.Table:
+def decide(records: pa.Table, keep: str | KeepBy, indexed: Values | None, all_rows: bool) -> Iterator[pa.Table]:
     """Records of the documents of a partition that go, and with all_rows of those that stay for others too.
 
     Only documents that share their value are sorted. An indexed document stays, whatever `keep` says, and counts in the size.
+    All documents of one value are in one partition, so verdicts, which hold two ids each, are given a block at a time.
     """
     group, first = _values(records)
     held = _held(records, first, indexed)
     known = held.is_valid().to_numpy(zero_copy_only=False)
-    shared = np.flatnonzero((np.bincount(group, minlength=len(first)) > 1)[group] | known[group])
-    members = records.take(pa.array(shared)).append_column("group", pa.array(group[shared]))
-    claim = pc.sort_indices(members, sort_keys=[("group", "ascending"), *claim_order(keep)])
-    members = members.take(claim).combine_chunks()
-    value, head, inverse, count = np.unique(members.column("group").to_numpy(), return_index=True, return_inverse=True, return_counts=True)
-    old = known[value][inverse]
-    stays = (head[inverse] == np.arange(len(members))) & ~old
-    winner = pc.coalesce(held.take(pa.array(value[inverse])), members.column("id").take(pa.array(head[inverse])))
+    count = np.bincount(group, minlength=len(first))
+    members = _by_claim(records, group, np.flatnonzero((count > 1)[group] | known[group]), keep)
+    head = np.zeros(len(first), np.int64)  # the member of each value with the strongest claim
+    head[group[members][::-1]] = members[::-1]
+    row, ids = records.column(ROW).to_numpy(), records.column("id")
+    figures = {"duplicates_of_indexed_documents": 0, "duplicates_of_the_same_id_in_the_index": 0}
+    for start in range(0, len(members), BLOCK_ROWS):
+        at = members[start : start + BLOCK_ROWS]
+        value, old = group[at], known[group[at]]
+        stays = (head[value] == at) & ~old
+        winner = pc.coalesce(held.take(pa.array(value)), _taken(ids, head[value]))
+        if indexed is not None:
+            again = pc.and_(pa.array(old), pc.equal(winner, _taken(ids, at)))
+            figures["duplicates_of_indexed_documents"] += int(old.sum())
+            figures["duplicates_of_the_same_id_in_the_index"] += int(pc.sum(again).as_py() or 0)
+        result = _verdicts(row[at], stays, winner, count[value] + old)
+        yield result if all_rows else result.filter(pa.array(~stays))
+    yield with_figures(GROUPS.empty_table(), figures if indexed is not None else {})
+
+
+def _by_claim(records: pa.Table, group: I64, members: I64, keep: str | KeepBy) -> I64:
+    """Members in the order of their values, of each value in the order of their claims to stay."""
+    if keep == "first":
+        return members[np.lexsort((records.column(ROW).to_numpy()[members], group[members]))]
+    order = claim_order(keep)
+    claims = records.select([name for name, _ in order])
+    wide = pa.schema([f.with_type(pa.large_string()) if pa.types.is_string(f.type) else f for f in claims.schema])  # more than 2 GB of ids
+    claims = claims.cast(wide).take(pa.array(members)).append_column("group", pa.array(group[members]))
+    sorted_: I64 = pc.sort_indices(claims, sort_keys=[("group", "ascending"), *order]).to_numpy()
+    return members[sorted_]
+
+
+def _taken(column: pa.ChunkedArray, at: I64) -> pa.Array:
+    """Values at these places, chunk by chunk: `take` of a chunked column would join all of it first."""
+    starts = np.cumsum([0, *(len(c) for c in column.chunks)])
+    chunk_of = np.searchsorted(starts, at, "right") - 1
+    order = np.argsort(chunk_of, kind="stable")
+    chunks, edges = np.unique(chunk_of[order], return_index=True)
+    parts = [pa.array([], column.type)]
+    for chunk, places in zip(chunks.tolist(), np.split(order, edges[1:]), strict=True) if len(at) else ():
+        parts.append(column.chunk(chunk).take(pa.array(at[places] - starts[chunk])))
+    back = np.empty(len(at), np.int64)
+    back[order] = np.arange(len(at))
+    return pa.concat_arrays(parts).take(pa.array(back))
+
+
+def _verdicts(row: I64, stays: npt.NDArray[np.bool_], winner: pa.StringArray, size: I64) -> pa.Table:
     none = pa.scalar(None, pa.string())
-    result = pa.table(
+    return pa.table(
         [
-            members.column(ROW),
+            pa.array(row),
             pc.if_else(pa.array(stays), none, pa.scalar(REASON)),
             pc.if_else(pa.array(stays), none, winner),
             winner,
-            pa.array(count[inverse] + old, pa.int64()),
+            pa.array(size, pa.int64()),
         ],
         schema=GROUPS,
-    )
-    result = result if all_rows else result.filter(pa.array(~stays))
-    if indexed is None:
-        return result
-    again = pc.and_(pa.array(old), pc.equal(winner, members.column("id")))
-    return with_figures(
-        result,
-        {"duplicates_of_indexed_documents": int(old.sum()), "duplicates_of_the_same_id_in_the_index": int(pc.sum(again).as_py() or 0)},
     )
 
 

@@ -75,12 +75,13 @@ def test_annotate_keeps_every_row() -> None:
 
 
 @pytest.mark.parametrize("keep", ["first", "longest", "highest:rating"])
-def test_batches_partitions_and_record_order_do_not_matter(keep: str) -> None:
+def test_batches_partitions_and_record_order_do_not_matter(keep: str, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text {i * i % 17}" for i in range(120)]
     whole = table([*texts], rating=pa.array([i * 7 % 5 for i in range(120)]))
     step = DedupExact(keep=keep)
     expected = run(step, whole)
     assert len(expected) == len(set(texts))
+    monkeypatch.setattr("curate.steps.exact_groups.BLOCK_ROWS", 7)
     for cuts, partitions, shuffle in [((1, 60), 1, None), ((), 5, 1), ((30, 31, 90), 3, 2)]:
         assert run(step, whole, cuts, partitions, shuffle).to_pylist() == expected.to_pylist()
 
