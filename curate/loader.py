@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import DataError
-from curate.mix_order import BLOCK, FILE, FORMAT, HeldOut, Order, Places
+from curate.mix_order import BLOCK, FILE, FORMAT, HeldOut, Order, Places, distinct, where
 from curate.mix_windows import Pieces
 from curate.tokens.mapped import TokenShard
 from curate.tokens.opened import OpenShards, Span
@@ -146,11 +146,11 @@ class Mix:
         """(first token of all shards' stream, tokens, place in the flat windows) of every piece of the windows."""
         rows = np.arange(len(places.window))
         parts = []
-        for source in np.unique(places.source):
-            mine = np.flatnonzero(places.source == source)
-            counts, at, size = self._pieces.of(int(source), places.window[mine])
+        for source in distinct(places.source):
+            mine = where(places.source, source)
+            counts, at, size = self._pieces.of(source, places.window[mine])
             target = np.repeat(rows[mine] * self.seq_len, counts)
-            if not self._pieces.plain(int(source)):
+            if not self._pieces.plain(source):
                 inside = np.cumsum(size) - size
                 target += inside - np.repeat(inside[np.cumsum(counts) - counts], counts)
             parts.append((at + self._base[source], size, target))

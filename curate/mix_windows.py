@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import DataError
-from curate.mix_order import Places
+from curate.mix_order import Places, distinct, where
 
 I64 = npt.NDArray[np.int64]
 BLOCK_PIECES = 1 << 20  # pieces that best-fit packing sees at once: about 60 MB
@@ -88,9 +88,9 @@ class Pieces:
         """Tokens in each window that are not padding: i64[n]."""
         found = np.full(len(places.window), self._seq_len, np.int64)
         if self.padded:
-            for source in np.unique(places.source):
-                mine = np.flatnonzero(places.source == source)
-                counts, _, size = self.of(int(source), places.window[mine])
+            for source in distinct(places.source):
+                mine = where(places.source, source)
+                counts, _, size = self.of(source, places.window[mine])
                 found[mine] = np.add.reduceat(size, np.cumsum(counts) - counts)
         return found
 

@@ -32,14 +32,15 @@ _SHOWN = 80
 
 
 class Record(NamedTuple):
-    """A whole record. content is None where it was not wanted, or was longer than what may be held."""
+    """A whole record. body is None where it was not wanted, or was longer than what may be held."""
 
     place: Place
     kind: str  # warc | arc
     type: str  # WARC-Type; of ARC records response, resource or arc_header
     headers: dict[str, str]  # of a WARC record, names in lower case; of an ARC record its fields
-    length: int
-    content: bytes | None
+    length: int  # of head and body
+    head: bytes  # what `wanted` has cut off the content
+    body: bytes | None
 
 
 class Damage(NamedTuple):
@@ -63,13 +64,14 @@ class BadHeader(ValueError):
     """A header that can't be used: what was got, what was expected."""
 
 
-Wanted = Callable[[Header, bytes], bool]
+Wanted = Callable[[Header, bytes], int | None]
 
 
 def read_records(cursor: ByteCursor, end: int, wanted: Wanted, max_bytes: int) -> Iterator[Record | Damage]:
     """Yield the records that start before `end` (a place's offset; < 0: all), and all damage between them.
 
-    wanted: is given the header and the first bytes of the content. max_bytes: longer contents are passed over.
+    wanted: is given the header and the first bytes of the content; it returns how many of them are a head, to be cut off, or None
+        for a record that is not wanted. max_bytes: longer contents are passed over.
     """
     reader = _Reader(cursor, wanted, max_bytes)
     while True:
@@ -91,7 +93,7 @@ def record_size(head: bytes) -> int | None:
     """Bytes of the record, header and content, that begins a plain file's bytes; None where none begins there."""
     cursor = ByteCursor(io.BytesIO(head))
     try:
-        length = _Reader(cursor, lambda *_: False, 0).header().length
+        length = _Reader(cursor, lambda *_: None, 0).header().length
     except BadHeader:
         return None
     return cursor.position + length
@@ -113,19 +115,19 @@ class _Reader:
         except BadHeader as error:
             yield self._lost(place, start, str(error), head)
             return
-        wanted = self.wanted(header, self._begin(header.length))
-        hold = header.length <= (self.max_bytes if wanted else min(HELD, self.max_bytes))
-        content = cursor.take(header.length) if hold else None
-        got = len(content) if content is not None else cursor.skip(header.length)
+        cut = self.wanted(header, self._begin(header.length))
+        hold = header.length <= (self.max_bytes if cut is not None else min(HELD, self.max_bytes))
+        first, rest = (cursor.take(cut or 0), cursor.take(header.length - (cut or 0))) if hold else (b"", None)
+        got = len(first) + len(rest) if rest is not None else cursor.skip(header.length)
         if got < header.length:
-            yield from self._short(place, header, content, got, head)
+            yield from self._short(place, header, None if rest is None else first + rest, got, head)
             return
         stray = self._stray(header)
-        if stray and content is not None and (found := _start_of(header.kind).search(content)):
-            cursor.back(content[found.start() :])
+        if stray and rest is not None and (found := _start_of(header.kind).search(first + rest)):
+            cursor.back((first + rest)[found.start() :])
             yield Damage(place, f"its length runs into the next record: it says {header.length} bytes", head)
             return
-        yield Record(place, header.kind, header.type, header.headers, header.length, content if wanted else None)
+        yield Record(place, *header, first, None if cut is None else rest)
         if stray:
             at = cursor.place()
             yield self._lost(

@@ -147,23 +147,23 @@ class _Documents:
         self.head: Head | None = None
         self.mime = ""
 
-    def wanted(self, header: Header, begin: bytes) -> bool:
-        """Decide by type, status and media type, and remember the HTTP head for `take`."""
+    def wanted(self, header: Header, begin: bytes) -> int | None:
+        """Decide by type, status and media type, and remember the HTTP head for `take`: its size, None for no document."""
         reader = self.reader
         self.head, self.mime = None, ""
         self.reason = "" if header.type in reader.types else f"type {header.type[:40]}"
         if self.reason:
-            return False
+            return None
         if begin.startswith(b"HTTP/"):
             self.head = parse_head(begin)
         status = self.head.status if self.head else None
         if status is not None and reader.status is not None and status not in reader.status:
             self.reason = f"status {status}"
-            return False
+            return None
         self.mime = _media_type(header, self.head, begin)
         if reader.mime is not None and not any(_fits(self.mime, m) for m in reader.mime):
             self.reason = f"mime {self.mime[:60] or '(none)'}"
-        return not self.reason
+        return None if self.reason else self.head.size if self.head else 0
 
     def take(self, record: Record | Damage) -> None:
         """Add a record's document, or note why there is none."""
@@ -171,13 +171,13 @@ class _Documents:
             self._broken(record.place, record.error, record.head)
         elif self.reason:
             self.rows.skipped[self.reason] += 1
-        elif record.content is None:
+        elif record.body is None:
             self._broken(record.place, too_long(self.reader.max_doc_bytes), b"")
         else:
             try:
-                self._add(record, record.content)
+                self._add(record, record.body)
             except RowError as error:
-                self._broken(record.place, str(error), record.content)
+                self._broken(record.place, str(error), record.head[:HEAD] + record.body[:HEAD])
 
     def _add(self, record: Record, content: bytes) -> None:
         limit = self.reader.max_doc_bytes
@@ -185,7 +185,7 @@ class _Documents:
         problem = ""
         if self.head is not None:
             fields |= {name: self.head.headers[key] for name, key in _HTTP.items() if key in self.head.headers}
-            content, problem = decode_body(content[self.head.size :], self.head.headers, limit)
+            content, problem = decode_body(content, self.head.headers, limit)
             if problem and not content:
                 raise RowError(problem)
             if self.head.status is not None:

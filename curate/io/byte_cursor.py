@@ -64,21 +64,35 @@ class ByteCursor:
     def peek(self, size: int) -> bytes:
         """The next bytes, `size` of them unless the content ends or breaks before; they stay to be taken."""
         if len(self._data) - self._at < size:
-            held = len(self._data) - self._at
-            pieces = [self._data[self._at :]] if held else []
-            self._base += self._at
-            self._at = 0
-            while held < size and (piece := self._more(self._base + held)):
-                pieces.append(piece)
-                held += len(piece)
-            self._data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            self._hold(size)
         return self._data[self._at : self._at + size]
 
     def take(self, size: int) -> bytes:
         """The next bytes, fewer at the end or a break."""
-        out = self.peek(size)
-        self._at += len(out)
-        return out
+        start, held = self._at, len(self._data) - self._at
+        if size <= held:
+            self._at = start + size
+            return self._data[start : self._at]
+        position, last = self.position, b""
+        pieces = [memoryview(self._data)[start:]]
+        while held < size and (last := self._more(position + held)):
+            pieces.append(memoryview(last))
+            held += len(last)
+        over = max(0, held - size)
+        pieces[-1] = pieces[-1][: len(pieces[-1]) - over]
+        self._data, self._at, self._base = last, len(last) - over, position + held - len(last)
+        return b"".join(pieces)
+
+    def _hold(self, size: int) -> None:
+        """Have the next `size` bytes in one piece, unless the content ends or breaks before."""
+        held = len(self._data) - self._at
+        pieces = [self._data[self._at :]] if held else []
+        self._base += self._at
+        self._at = 0
+        while held < size and (piece := self._more(self._base + held)):
+            pieces.append(piece)
+            held += len(piece)
+        self._data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def skip(self, size: int) -> int:
         """Pass over bytes without holding them; how many there were."""
@@ -95,23 +109,28 @@ class ByteCursor:
     def skip_any(self, what: bytes) -> bytes:
         """Pass over all bytes that are in `what`; the next byte, b"" at the end."""
         while True:
-            head = self.peek(64)
+            if self._at == len(self._data):
+                self._hold(1)
+            head = self._data[self._at : self._at + 64]
             rest = head.lstrip(what)
             self._at += len(head) - len(rest)
             if rest or not head:
                 return rest[:1]
 
     def until(self, pattern: re.Pattern[bytes], limit: int) -> bytes | None:
-        """Take what stands up to and with the first match; None (and nothing taken) where there is none in `limit` bytes."""
-        want = min(4096, limit)
+        """Take what stands up to and with the first match; None (and nothing taken) where there is none in `limit` bytes.
+
+        pattern: a match does not depend on what follows it, so what is held is searched before more is read
+        """
         while True:
-            head = self.peek(want)
-            found = pattern.search(head)
+            found = pattern.search(self._data, self._at, self._at + limit)
             if found is not None:
-                return self.take(found.end())
-            if len(head) < want or want == limit:
+                return self.take(found.end() - self._at)
+            held = len(self._data) - self._at
+            if held < limit:
+                self._hold(min(max(4096, 4 * held), limit))
+            if len(self._data) - self._at == held:
                 return None
-            want = min(4 * want, limit)
 
     def seek_to(self, pattern: re.Pattern[bytes], overlap: int) -> int:
         """Pass over bytes until a match starts (or all of them); how many. overlap: bytes a match may have at most."""

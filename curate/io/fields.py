@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from curate.io.reader import BATCH_BYTES, BATCH_ROWS, COLUMN_TYPES, Rows, Unreadable
+from curate.kernels.strings import joined
 from curate.schema import DOCUMENT
 
 INT64 = range(-(1 << 63), 1 << 63)
@@ -181,7 +182,7 @@ class Gathering:
         self.skipped: Counter[str] = Counter()
 
     def add(self, size: int, *row: Any) -> None:
-        """Add a row in schema order. size: bytes of its text and meta, more or less."""
+        """Add a row in schema order. size: bytes of its text and meta, more or less. Texts are strings, or all of them bytes known to be UTF-8."""
         self.rows.append(row)
         self.bytes += size
 
@@ -202,14 +203,8 @@ class Gathering:
 
 
 def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    """`pa.array`; texts that are bytes are joined: growing an array text by text takes five times as long."""
-    if kind != pa.large_string() or not all(isinstance(value, bytes) for value in values):
-        return pa.array(values, kind)
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum([len(value) for value in values], out=offsets[1:])
-    array = pa.LargeStringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(values)))
-    array.validate(full=True)
-    return array
+    """`pa.array`, but texts that are bytes are only joined."""
+    return joined(values) if kind == pa.large_string() and values and isinstance(values[0], bytes) else pa.array(values, kind)
 
 
 def valid_utf8(data: bytes) -> bool:

@@ -15,7 +15,6 @@ from curate.io.streams import PIECE, zlib
 
 HEADERS = 64 << 10  # bytes of headers that are looked at
 HEADERS_END = re.compile(rb"\r?\n\r?\n")
-_LINE_END = re.compile(r"\r?\n")
 _PARTIAL = re.compile(rb"[ \t]*[0-9A-Fa-f]{0,15}(?:;[^\r\n]*)?\r?\Z")
 _CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 
@@ -39,7 +38,8 @@ def parse_headers(lines: list[str]) -> dict[str, str]:
             continue
         name, colon, value = line.partition(":")
         last = ""
-        if colon and (key := name.strip().lower()) not in found:
+        key = name.strip().lower()
+        if colon and key not in found:
             last, found[key] = key, value.strip()
     return found
 
@@ -54,7 +54,7 @@ def text_of(raw: bytes) -> str:
 
 def lines_of(raw: bytes) -> list[str]:
     """Lines of a header block."""
-    return _LINE_END.split(text_of(raw).rstrip("\r\n"))
+    return text_of(raw).rstrip("\r\n").replace("\r\n", "\n").split("\n")
 
 
 def parse_head(data: bytes) -> Head | None:
