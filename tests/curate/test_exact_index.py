@@ -231,6 +231,13 @@ def test_merged_indexes_hold_the_values_of_both(one: LocalExecutor, made: tuple[
         Index(tmp_path / "text.idx").merge([Index(made[0] / "url.idx")])
 
 
+def test_a_run_without_values_adds_an_empty_segment(one: LocalExecutor, tmp_path: Path) -> None:
+    for n, url in enumerate((None, "https://a.org/", "http://a.org")):
+        write(tmp_path, f"in{n}.jsonl", [{"id": f"d{n}", "text": "t", "source": "s", "url": url}])
+        assert ids(run(one, tmp_path, f"s{n}", f"in{n}.jsonl", {"url": "by: url"}), "url") == ([f"d{n}"] if n < 2 else [])
+    assert [v.documents for v in Index(tmp_path / "url.idx").chain()] == [1, 1, 0]
+
+
 def test_an_indexed_document_stays_whatever_keep_says(made: tuple[Path, dict[str, list[str]]]) -> None:
     rows = [r for r in corpus() if r["text"]][:30]
     table = pa.table({"id": [f"a{r['id']}" for r in rows], "text": pa.array([r["text"] for r in rows], pa.large_string())})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -291,6 +292,10 @@ def test_within_a_column_nothing_else_is_a_duplicate() -> None:
     rows = run_step(DedupMinhash(within="lang_code", mode="annotate"), given).to_pylist()
     assert [r["dup_of"] for r in rows] == [None, None, "d0", None, "d3", None]
     assert [r["dup_of"] for r in run_step(DedupMinhash(mode="annotate"), given).to_pylist()] == [None, *["d0"] * 5]
+    in_meta = given.append_column("meta", pa.array([json.dumps({"lang": r["lang_code"]}) for r in given.to_pylist()]))
+    step = DedupMinhash(within="meta.lang", keep="longest", mode="annotate")
+    assert "meta" in step.reads() & step.phases()[0].columns
+    assert [r["dup_of"] for r in run_step(step, in_meta).to_pylist()] == [r["dup_of"] for r in rows]
 
 
 def test_containment_removes_the_part_of_a_whole() -> None:
