@@ -141,6 +141,10 @@ class Index:
                 return parent
         return self.head
 
+    def has(self, name: str) -> bool:
+        """The version is the newest one or below it."""
+        return any(name == there for there, _, _ in self._line())
+
     def _line(self) -> list[tuple[str, str | None, str]]:
         head = self.head
         return self.version(head).line if head else []
@@ -150,7 +154,7 @@ class Index:
 
         files: (name in the segment, existing file); linked, or copied where links are not possible
         """
-        if any(name == there for there, _, _ in self._line()):
+        if self.has(name):
             return
         below = []
         if parent:

@@ -118,7 +118,7 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
             _check_quarantine(plan, stage.label, done, store)
             if plan.final[stage.node] == stage.label:
                 if sample is None:
-                    _finish_outside(plan, stage.node, done)
+                    _finish_outside(plan, stage.node, done, display)
                 _publish(plan, stage.node, done, store)
             stop = stop_of(plan.recipe, stage.node, finished)
             if stop is not None:
@@ -180,14 +180,14 @@ def _shared(plan: Plan) -> list[Outside]:
     return [outside for _, outside in found.values()]
 
 
-def _finish_outside(plan: Plan, name: str, done: dict[str, Done]) -> None:
+def _finish_outside(plan: Plan, name: str, done: dict[str, Done], display: Display) -> None:
     """Add what a finished dataset's steps made to what they extend."""
     for (node, step), outside in _outsides(plan):
         sent = sent_by(step, node, plan, done) if node == name else None
         if sent is not None:
             stages = {s.phase or s.emit: done[s.label] for s in plan.of_node(node) if (s.phase or s.emit or (None,))[0] is step}
             files = {pair[1].name: [d.folder.task(r["task"]) / FILE for r in d.receipts] for pair, d in stages.items() if pair}
-            outside.finish(*sent, files)
+            outside.finish(*sent, files, display.note)
 
 
 def _check_quarantine(plan: Plan, label: str, done: dict[str, Done], store: Store) -> None:

@@ -246,8 +246,8 @@ class Outside(Protocol):
         """Settings that fix what is read. sent: digest of what the step's first phase made; source: of the dataset's input files."""
         ...
 
-    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]]) -> None:
-        """Add what the run made, once. files: the record files of each phase, in task order."""
+    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]], say: Callable[[str], None]) -> None:
+        """Add what the run made, once. files: the record files of each phase, in task order; say: tells people of what takes long."""
         ...
 
 

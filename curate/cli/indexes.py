@@ -12,7 +12,7 @@ import typer
 from curate.cli.output import JsonOption, emit
 
 if TYPE_CHECKING:
-    from curate.duplicate_index import Index
+    from curate.duplicate_index import Index, Version
 
 app = typer.Typer(help="Indexes of dedup_minhash and dedup_exact: versions, test, merge.", no_args_is_help=True)
 
@@ -63,10 +63,12 @@ def merge(
 ) -> None:
     """Add what other indexes hold as a new version. Files are linked; documents of two indexes are not compared with each other."""
     from curate.duplicate_index import Index
+    from curate.report.funnel import size
 
-    target = Index(index)
+    target, found = Index(index), [_existing(Index(other)) for other in others]
+    typer.echo(f"reading {size(sum(v.bytes for other in found for v in _newest(other)))} to test their checksums", err=True)
     with target.hold():
-        version = target.merge([_existing(Index(other)) for other in others])
+        version = target.merge(found)
     if as_json:
         told = {"name": version.name, "documents": version.documents, "segments": len(version.segments)}
         emit({"index": str(index.absolute()), "version": told})
@@ -102,6 +104,11 @@ def _existing(index: Index) -> Index:
     return index
 
 
+def _newest(index: Index) -> list[Version]:
+    """The newest version, in a list; [] for an empty index."""
+    return [index.version(index.head)] if index.head else []
+
+
 def _segments(index: Index) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for version in list(index.chain())[:1]:
+    for version in _newest(index):
         yield from ((version.root, segment) for segment in version.segments)

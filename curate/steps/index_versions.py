@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from curate.fingerprint import digest
 from curate.schema import ROW
 
 EMPTY = "empty"  # name of the version below the first one
+TOLD_GIGABYTES = 1.0  # so much takes seconds to add
 
 
 class AddsToIndex(NamedTuple):
@@ -45,11 +46,14 @@ class AddsToIndex(NamedTuple):
         version = self.given or index.resolve(lambda parent: self._name(sent, parent), source) or EMPTY
         return {"index_version": version}
 
-    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]]) -> None:
+    def finish(self, sent: str, source: str, files: Mapping[str, list[Path]], say: Callable[[str], None]) -> None:
         """Add what the phases named by `kinds` made as a new version, unless it is there. files: by phase, in task order."""
         if self.given is not None:
             return
         parent = Index(self.root).resolve(lambda below: self._name(sent, below), source)
+        gigabytes = sum(path.stat().st_size for kind in self.kinds for path in files[kind]) / 1e9
+        if gigabytes >= TOLD_GIGABYTES and not Index(self.root).has(self._name(sent, parent)):
+            say(f"adding {gigabytes:,.1f} GB to {self.root}: all of it is read once, for its checksums")
         named = [(f"{kind}-{number:07d}.arrow", path) for kind in self.kinds for number, path in enumerate(files[kind])]
         Index(self.root).publish(self._name(sent, parent), parent, self.made_for, named, source)
 

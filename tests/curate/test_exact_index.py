@@ -231,6 +231,18 @@ def test_merged_indexes_hold_the_values_of_both(one: LocalExecutor, made: tuple[
         Index(tmp_path / "text.idx").merge([Index(made[0] / "url.idx")])
 
 
+def test_adding_much_is_told_once(
+    one: LocalExecutor, made: tuple[Path, dict[str, list[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.steps.index_versions.TOLD_GIGABYTES", 0.0)
+    said: list[str] = []
+    monkeypatch.setattr("curate.runner.Silent.note", lambda self, text: said.append(text))
+    write(tmp_path, "in.jsonl", corpus()[:5])
+    for _ in range(2):
+        run(one, tmp_path, "out", "in.jsonl", {"text": ""})
+    assert said == [f"adding 0.0 GB to {tmp_path / 'text.idx'}: all of it is read once, for its checksums"]
+
+
 def test_a_run_without_values_adds_an_empty_segment(one: LocalExecutor, tmp_path: Path) -> None:
     for n, url in enumerate((None, "https://a.org/", "http://a.org")):
         write(tmp_path, f"in{n}.jsonl", [{"id": f"d{n}", "text": "t", "source": "s", "url": url}])
