@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import xxhash
 
 import curate as toolkit
 from curate.apply import outcomes
 from curate.duplicate_index import Index, verify_segment
 from curate.errors import StoreError
 from curate.executors.local import LocalExecutor
+from curate.fingerprint import canonical
 from curate.kernels.index_pairs import nearest
 from curate.kernels.shingles import ShingleSets
 from curate.steps.minhash import DedupMinhash
@@ -171,6 +173,21 @@ def test_a_damaged_version_is_named_and_refused(copy: Path) -> None:
     path.unlink()
     with pytest.raises(StoreError, match="does not exist"):
         list(index.chain())
+
+
+def test_versions_that_name_no_step_and_no_history_are_read(one: LocalExecutor, copy: Path) -> None:
+    """As they were written at first."""
+    index = Index(copy / "idx")
+    line, head = index.version(str(index.head)).line, index.head
+    for path in (copy / "idx" / "versions").iterdir():
+        content = json.loads(path.read_bytes())
+        del content["below"], content["made_for"]["step"], content["checksum"]
+        content["checksum"] = xxhash.xxh3_128_hexdigest(canonical(content))
+        path.unlink()
+        path.write_text(json.dumps(content))
+    assert len(line) == SLICES and index.version(str(head)).line == line
+    again = run(one, copy, "s1", "in1.jsonl", "threshold: 0.8, index: idx")
+    assert again.tasks["run"] == 0 and index.head == head
 
 
 def test_two_at_once_the_second_is_told_who_holds_it(one: LocalExecutor, tmp_path: Path) -> None:
