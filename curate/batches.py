@@ -106,9 +106,11 @@ class Batches:
         """Batch `number`."""
         windows, mix = self.part(number), mix or self._mix
         ks = np.arange(windows.start, windows.stop)
-        tokens: Any = mix.windows(ks)
+        tokens: Any
+        borders: Any
+        tokens, borders = mix.windows_and_borders(ks) if self._documents else (mix.windows(ks), None)
+        borders = borders.astype(np.int32) if self._documents else None
         sizes: Any = mix.sizes(ks)
-        borders: Any = mix.layout(ks)[0].astype(np.int32) if self._documents else None
         if tokens.dtype != self._dtype:
             tokens = tokens.astype(self._dtype)
         if self._torch:

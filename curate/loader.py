@@ -130,17 +130,47 @@ class Mix:
 
         out: where to put them, of that shape and type, C-contiguous; a fresh array where it is None
         """
-        places = self.order.places(ks)
+        return self._copied(self._stretches(self.order.places(ks)), np.size(ks), out)
+
+    def windows_and_borders(self, ks: npt.ArrayLike, out: Tokens | None = None) -> tuple[Tokens, I64]:
+        """`windows(ks)` and `borders(ks)`, with one look at where they lie."""
+        stretches = self._stretches(self.order.places(ks))
+        at, size, target = stretches
+        borders = self._borders((at.copy(), size.copy(), target.copy()), np.size(ks))
+        return self._copied(stretches, np.size(ks), out), borders
+
+    def borders(self, ks: npt.ArrayLike) -> I64:
+        """Every place where a document, a window or padding begins in windows ks laid end to end, then n * seq_len: i64[p+1]."""
+        return self._borders(self._stretches(self.order.places(ks)), np.size(ks))
+
+    def _copied(self, stretches: tuple[I64, I64, I64], count: int, out: Tokens | None) -> Tokens:
+        """Tokens of `count` windows; the stretches are used up."""
+        at, size, target = stretches
         if out is None:
-            out = np.empty((len(places.window), self.seq_len), self.dtype)
-        at, size, target = self._stretches(places)
+            out = np.empty((count, self.seq_len), self.dtype)
         if self._pieces.padded:
-            sizes = np.bincount(target // self.seq_len, size, len(out)).astype(np.int64)
+            sizes = self._sizes(size, target, count)
             short = np.flatnonzero(sizes < self.seq_len)
             if len(short):
                 out[short, int(sizes[short].min()) :] = self.pad_id
         self._shards.copy(at, size, target, out.reshape(-1))
         return out
+
+    def _borders(self, stretches: tuple[I64, I64, I64], count: int) -> I64:
+        """Borders of `count` windows; the stretches are used up."""
+        at, size, target = stretches
+        windows = np.arange(count + 1) * self.seq_len
+        if self._pieces.padded:  # a piece is a document, or a part of one
+            found = np.concatenate([target, windows, windows[:-1] + self._sizes(size, target, count)])
+        else:
+            found = np.concatenate([self._shards.document_starts(at, size, target), windows])
+        found.sort()
+        fresh = np.append(True, found[1:] != found[:-1])
+        return np.compress(fresh, found)
+
+    def _sizes(self, size: I64, target: I64, count: int) -> I64:
+        """Tokens of each window that are not padding, from its stretches."""
+        return np.bincount(target // self.seq_len, size, count).astype(np.int64)
 
     def _stretches(self, places: Places) -> tuple[I64, I64, I64]:
         """(first token of all shards' stream, tokens, place in the flat windows) of every piece of the windows."""
@@ -172,29 +202,20 @@ class Mix:
 
         Padding is a piece of its own, the last one: it begins at `sizes([k])[0]`.
         """
-        found = [np.zeros(1, np.int64)]
-        for span, place in self._spans(k):
-            offsets = span.shard.offsets(span.batch)
-            inner = offsets[np.searchsorted(offsets, span.start, "right") : np.searchsorted(offsets, span.stop, "left")]
-            found += [np.full(1, place), inner + (place - span.start), np.full(1, place + span.stop - span.start)]
-        return np.unique(np.concatenate([*found, np.full(1, self.seq_len)])).astype(np.int32)
+        return self.borders([k]).astype(np.int32)
 
     def layout(self, ks: npt.ArrayLike) -> tuple[I64, list[tuple[TokenShard, int, I64, I64]]]:
-        """Where documents begin in windows ks laid end to end, and which they are.
+        """`borders(ks)`, and which documents begin there.
 
-        Returns (i64[p+1], every place where a document, a window or padding begins, then n * seq_len;
-        stretches: shard, record batch, rows i64[m] in it, place of each row in the windows i64[m]). Padding has no row.
+        Returns (borders; stretches: shard, record batch, rows i64[m] in it, place of each row in the windows i64[m]). Padding has no row.
         """
-        places = self.order.places(ks)
-        windows = np.arange(len(places.window) + 1) * self.seq_len
         stretches = []
-        for first, count, place in zip(*(column.tolist() for column in self._stretches(places)), strict=True):
+        for first, count, place in zip(*(column.tolist() for column in self._stretches(self.order.places(ks))), strict=True):
             for span in self._shards.spans(first, count):
                 rows, offsets = _rows(span), span.shard.offsets(span.batch)
                 stretches.append((span.shard, span.batch, rows, np.maximum(offsets[rows], span.start) + (place - span.start)))
                 place += span.stop - span.start
-        padding = windows[:-1] + self._pieces.tokens(places) if self._pieces.padded else windows[:0]
-        return np.unique(np.concatenate([*(at for *_, at in stretches), windows, padding])), stretches
+        return self.borders(ks), stretches
 
     def holding(self, dataset: str, file: str, start: int, count: int) -> I64:
         """All k whose windows hold any of `count` tokens from `start` on of a dataset's shard, rising. Looks at every window's place."""

@@ -145,7 +145,7 @@ class Source:
     def reserve(self, windows: Sequence[range]) -> None:
         """Make room for the borders of these micro-batches, so that the shapes of a run rarely change."""
         for few in windows:
-            most = len(self.mix.layout(np.arange(few.start, few.stop))[0]) if self.isolate else len(few) + 1
+            most = len(self.mix.borders(np.arange(few.start, few.stop))) if self.isolate else len(few) + 1
             while self.capacity < 1.25 * most:
                 self.capacity *= 2
 

@@ -1,6 +1,6 @@
-"""Copy stretches of token streams out of memory-mapped shards, without the interpreter lock: a page that is not in memory holds up nobody else.
+"""Stretches of token streams in memory-mapped shards: their tokens, and where documents begin in them.
 
-One call finds and copies all stretches of a batch. Shards are mapped when a stretch first needs them, so the tables hold addresses
+Without the interpreter lock: a page that is not in memory holds up nobody else. One call does all stretches of a batch. Shards are mapped when a stretch first needs them, so the tables hold addresses
 of memory that the caller keeps mapped; the kernel stops at a shard that is not.
 """
 
@@ -14,7 +14,9 @@ from numba.extending import intrinsic
 
 from curate.kernels.compiled import kernel, leaf, ro, rw
 
-TABLE_COLUMNS = 2  # of a shard's table: tokens before a record batch, address of its first token
+# Of a shard's table, i64[record batches + 1, TABLE_COLUMNS]: tokens of the shard before a record batch, address of its first token,
+# address of where its documents begin (i64[documents + 1]), documents. The last row has the tokens of the shard.
+TABLE_COLUMNS = 4
 
 
 def _word_at(_: Any, address: Any, index: Any) -> Any:
@@ -82,8 +84,7 @@ def gather(begin, halves, at, size, target, before, shards, tables, rows, out): 
     at, size, target: i64[n], first token in the stream of all shards back to back, tokens, place in `out` (tokens).
         Moved on as tokens are copied, so that a call goes on where the last one stopped
     before: address of i64[shards + 1], tokens before each shard
-    tables, rows: i64[shards], address of a shard's table (0: not mapped) and its record batches. A table is i64[rows + 1, 2]: tokens
-        of the shard before a record batch, address of its first token; the last row has the tokens of the shard
+    tables, rows: i64[shards], address of a shard's table (0: not mapped) and its record batches
     out: u16[m], written
     """
     for i in range(begin, at.shape[0]):
@@ -98,6 +99,59 @@ def gather(begin, halves, at, size, target, before, shards, tables, rows, out): 
             count = min(size[i], word_at(table, (batch + 1) * TABLE_COLUMNS) - first - (inside - first))
             address = word_at(table, batch * TABLE_COLUMNS + 1) + (inside - first) * halves * 2
             copy_words(out, target[i] * halves, address, count * halves)
+            at[i] += count
+            size[i] -= count
+            target[i] += count
+    return at.shape[0]
+
+
+@kernel(
+    types.int64(
+        types.int64,
+        rw(types.int64),
+        rw(types.int64),
+        rw(types.int64),
+        types.int64,
+        types.int64,
+        ro(types.int64),
+        ro(types.int64),
+        rw(types.int64),
+        rw(types.int64),
+    ),
+    allocates=False,
+)
+def document_starts(begin, at, size, target, before, shards, tables, rows, out, state):  # type: ignore[no-untyped-def]
+    """Note where stretches begin, and documents inside of them; return the first that is not done, or their number.
+
+    at, size, target, before, shards, tables, rows: as in `gather`
+    out: i64[m], written: places in the windows, in the order of the stretches, a place perhaps twice
+    state: i64[2]: how many are written; how many more must fit, 0 where it is a shard that is missing
+    """
+    state[1] = 0
+    for i in range(begin, at.shape[0]):
+        while size[i] > 0:
+            shard = _last_not_above(before, shards, 1, at[i])
+            table = tables[shard]
+            if table == 0:
+                return i
+            inside = at[i] - word_at(before, shard)
+            batch = _last_not_above(table, rows[shard], TABLE_COLUMNS, inside)
+            start = inside - word_at(table, batch * TABLE_COLUMNS)
+            count = min(size[i], word_at(table, (batch + 1) * TABLE_COLUMNS) - inside)
+            offsets = word_at(table, batch * TABLE_COLUMNS + 2)
+            documents = word_at(table, batch * TABLE_COLUMNS + 3)
+            first = _last_not_above(offsets, documents, 1, start) + 1
+            stop = first
+            while stop < documents and word_at(offsets, stop) < start + count:
+                stop += 1
+            written = state[0]
+            if written + 1 + stop - first > out.shape[0]:
+                state[1] = 1 + stop - first
+                return i
+            out[written] = target[i]
+            for row in range(first, stop):
+                out[written + 1 + row - first] = word_at(offsets, row) - start + target[i]
+            state[0] = written + 1 + stop - first
             at[i] += count
             size[i] -= count
             target[i] += count

@@ -49,9 +49,10 @@ class TokenShard:
         width = np.dtype(reader.schema.field("tokens").type.value_type.to_pandas_dtype())
         self.words: npt.NDArray[Any] = np.frombuffer(self._whole, width, count=len(self._whole) // width.itemsize)
         places = [self._place(reader.get_batch(number)) for number in range(self.batches)]
-        self.first: list[int] = [first for first, _, _ in places]
-        self.starts: list[int] = _running([tokens for _, tokens, _ in places])
-        self._rows = _running([rows for _, _, rows in places])
+        self.first: list[int] = [first for first, *_ in places]
+        self.starts: list[int] = _running([tokens for _, tokens, *_ in places])
+        self._rows = _running([rows for _, _, rows, _ in places])
+        self._documents = [documents for *_, documents in places]
 
     def _check(self, schema: pa.Schema, tokenizer_sha256: str | None) -> None:
         found = self.metadata.get(PREFIX + "tokenizer_sha256")
@@ -65,12 +66,12 @@ class TokenShard:
                 "Tokenize both with one tokenizer."
             )
 
-    def _place(self, batch: pa.RecordBatch) -> tuple[int, int, int]:
-        """(first word in the file, tokens, documents) of a record batch."""
-        stream = _stream(batch)
-        values = batch.column("tokens").values.buffers()[1]
+    def _place(self, batch: pa.RecordBatch) -> tuple[int, int, int, int]:
+        """(first word in the file, tokens, documents, address of where they begin) of a record batch."""
+        stream, column = _stream(batch), batch.column("tokens")
+        values = column.values.buffers()[1]
         at = (values.address - self._whole.address) // self.words.itemsize if values is not None and len(stream.tokens) else 0
-        return at, len(stream.tokens), len(batch)
+        return at, len(stream.tokens), len(batch), column.buffers()[1].address if len(batch) else 0
 
     @property
     def tokens(self) -> int:
@@ -79,11 +80,13 @@ class TokenShard:
 
     @cached_property
     def table(self) -> npt.NDArray[np.int64]:
-        """i64[batches + 1, 2] for `curate.kernels.gather`: tokens before each record batch, address of its first token."""
+        """i64[batches + 1, 4], as `curate.kernels.gather` wants it: tokens, addresses of tokens and of documents' starts, documents."""
         address = self.words.__array_interface__["data"][0]
-        found = np.zeros((self.batches + 1, 2), np.int64)
+        found = np.zeros((self.batches + 1, 4), np.int64)
         found[:, 0] = self.starts
         found[:-1, 1] = np.array(self.first, np.int64) * self.words.itemsize + address
+        found[:-1, 2] = self._documents
+        found[:-1, 3] = np.diff(self._rows)
         return found
 
     def rows_before(self, number: int) -> int:

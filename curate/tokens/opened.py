@@ -59,6 +59,19 @@ class OpenShards:
         while (done := gather(done, halves, at, size, target, before, shards, self._tables, self._rows, words)) < len(at):
             self._shard(int(np.searchsorted(self._before, at[done], "right")) - 1)
 
+    def document_starts(self, at: I64, size: I64, target: I64) -> I64:
+        """Where stretches begin, and documents inside of them: i64[m], in no order and perhaps twice. Arguments as in `copy`, used up."""
+        from curate.kernels.gather import document_starts
+
+        done, found, state = 0, np.empty(4 * len(at), np.int64), np.zeros(2, np.int64)
+        before, shards = self._before.ctypes.data, len(self._tables)
+        while (done := document_starts(done, at, size, target, before, shards, self._tables, self._rows, found, state)) < len(at):
+            if state[1]:
+                found = np.concatenate([found[: state[0]], np.empty(len(found) + state[1], np.int64)])
+            else:
+                self._shard(int(np.searchsorted(self._before, at[done], "right")) - 1)
+        return found[: state[0]]
+
     def spans(self, at: int, size: int) -> list[Span]:
         """Where `size` tokens from `at` on of the whole stream lie, in order."""
         found = []

@@ -109,6 +109,35 @@ def traced(run: Run, mix: Mix) -> Counter[str]:
     return seen
 
 
+def test_borders_of_many_windows(run: Run) -> None:
+    ks = [7, 2, 2, *range(20, 50)]
+    for name, settings in (("packed", {"packing": "best_fit"}), ("cut", {})):
+        mix = mixed(run, name, **settings)
+        starts = [mix.document_starts(k)[:-1] + place * SEQ_LEN for place, k in enumerate(ks)]
+        tokens, borders = mix.windows_and_borders(ks)
+        assert borders.tolist() == mix.borders(ks).tolist() == mix.layout(ks)[0].tolist() == [*np.concatenate(starts), len(ks) * SEQ_LEN]
+        assert tokens.tolist() == mix.windows(ks).tolist()
+        assert mix.borders([]).tolist() == [0]
+
+
+def test_windows_of_many_small_documents(tmp_path: Path) -> None:
+    sizes = np.random.default_rng(0).integers(0, 3, 900)  # more starts than room is made for at first, and empty documents
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    tokens = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.arange(offsets[-1]).astype(np.uint16)))
+    names = pa.array([str(i) for i in range(len(sizes))])
+    batch = pa.record_batch({"id": names, "source": names, "tokens": tokens, "n_tokens": pa.array(sizes.astype(np.int32))})
+    (tmp_path / "tiny").mkdir()
+    writer = TokenShardWriter(tmp_path / "tiny", "part", batch.schema, {"curate.tokenizer_sha256": "0" * 64, "curate.vocab_size": "999"})
+    writer.write(batch)
+    given = NodeInput("tiny", str(tmp_path / "tiny"), tuple(map(str, writer.close())), "tiny", len(sizes), int(offsets[-1]))
+    mix = mixed((tmp_path, {"tiny": given}, {}), "mix", seq_len=128, stages=[{"tokens": 512, "weights": {"tiny": 1.0}}])
+    for k in range(4):
+        inside = mix.window(k).astype(np.int64)  # the tokens count up, so a window tells where it begins
+        first = int(inside[0])
+        expected = {0, 128, *(o - first for o in offsets.tolist() if first < o < first + 128)}
+        assert inside.tolist() == list(range(first, first + 128)) and mix.document_starts(k).tolist() == sorted(expected)
+
+
 def test_best_fit_keeps_documents_whole(run: Run) -> None:
     mix = mixed(run, "packed", packing="best_fit")
     checked(mix)
