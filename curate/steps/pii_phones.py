@@ -62,10 +62,15 @@ _OUTLINE_MOST = 12  # pairs that are all this small number sections (05.02.06.02
 class Layout(NamedTuple):
     """How a country writes the numbers of one pattern."""
 
-    leading: re.Pattern[str]
-    number: re.Pattern[str]
+    leading: str  # patterns; compiled when a number is looked up, since most are never reached
+    number: str
     breaks: frozenset[int]  # positions between digits where groups end
     needs_prefix: bool  # written with the trunk prefix, always
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 class Plan(NamedTuple):
@@ -94,7 +99,7 @@ class Plan(NamedTuple):
 
     def layout(self, number: str) -> Layout | None:
         """The way this number is written; None where the plan has no rule for it."""
-        return next((x for x in self.layouts if x.leading.match(number) and x.number.fullmatch(number)), None)
+        return next((x for x in self.layouts if _compiled(x.leading).match(number) and _compiled(x.number).fullmatch(number)), None)
 
 
 def _described(kinds: list[PhoneNumberDesc | None]) -> str:
@@ -151,7 +156,7 @@ def _layouts(found: PhoneMetadata) -> Iterator[Layout]:
         for size in re.findall(r"\(\\d(?:\{(\d+)(?:,\d+)?\})?\)", rule.pattern or "")[:-1]:
             at += int(size or 1)
             breaks.add(at)
-        yield Layout(re.compile(leading), re.compile(rule.pattern or "(?!)"), frozenset(breaks), needs)
+        yield Layout(leading, rule.pattern or "(?!)", frozenset(breaks), needs)
 
 
 @lru_cache(maxsize=1 << 14)

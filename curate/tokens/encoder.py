@@ -1,7 +1,7 @@
 """Text to ids: the narrow door to the fast encoder, with the library that defines the ids as its judge and its stand-in.
 
 gigatoken encodes the Arrow buffers where they lie, at more than ten times the speed. It is used for a tokenizer only if it
-gives the ids of the tokenizers library on some thousand hostile strings (`probe_texts`), and while it runs, about one
+gives the ids of the tokenizers library on some thousand hostile strings (`probe_texts`; once on a machine, see `proven.py`), and while it runs, about one
 document in 1,024, chosen by its bytes, is encoded by both; a difference stops the run. This is evidence, not proof: a
 difference that neither shows would stay.
 """
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from curate.errors import StepError
 from curate.kernels.strings import I64, U8, views
+from curate.tokens import proven
 from curate.tokens.libraries import U32, Fast, Judge, SentencePiece, Tokenizers
 from curate.tokens.probe import probe_texts
 from curate.tokens.vocabulary import Vocabulary, plain_config, without_special
@@ -103,11 +104,15 @@ def _open_fast(judge: Judge, vocabulary: Vocabulary, config_json: str) -> tuple[
         return None, str(error).partition("\n")[0]
     added = [t["content"] for t in vocabulary.config.get("added_tokens") or []]
     texts = probe_texts(vocabulary.special, added, pieces=vocabulary.spelt())
+    mark = proven.mark_of(texts, vocabulary.sha256, config_json)
+    if proven.is_noted(mark):
+        return fast, ""
     expected, expected_ends = judge.encode(texts)
     got, ends = fast.encode(*views(pa.array(texts, pa.large_string())))
     for row in range(len(texts)):
         if not np.array_equal(expected[expected_ends[row] : expected_ends[row + 1]], got[ends[row] : ends[row + 1]]):
             return None, f"other ids for {texts[row][:80]!r}"
+    proven.note(mark)
     return fast, ""
 
 

@@ -13,12 +13,13 @@ from curate.executors import cpu_compute
 class Libc:
     """Notes what it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: list[int] | None = None) -> None:
         self.asked: list[tuple[int, int]] = []
+        self._refused = refused or []
 
     def mallopt(self, name: int, value: int) -> int:
         self.asked.append((name, value))
-        return 1
+        return int(value not in self._refused)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,30 @@ def test_a_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv(cpu_compute.WAITING, "PASSIVE")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     cpu_compute.set_up()
+    assert not cpu_compute.keep_memory()
+
+
+@pytest.mark.parametrize(
+    ("refused", "given", "asked", "pool"),
+    [
+        ([], {}, [1 << 28, 1 << 30], "system"),
+        ([1 << 28], {}, [1 << 28, 1 << 25, 1 << 30], "system"),  # glibc before 2.35 takes no larger block than 32 MB
+        ([1 << 28, 1 << 25], {}, [1 << 28, 1 << 25], None),
+        ([], {"ARROW_DEFAULT_MEMORY_POOL": "mimalloc"}, [1 << 28, 1 << 30], "mimalloc"),
+        ([], {"LD_PRELOAD": "libjemalloc.so"}, [], None),
+    ],
+)
+def test_arrow_uses_the_memory_that_is_kept(
+    refused: list[int], given: dict[str, str], asked: list[int], pool: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (cpu_compute.ARROW_POOL, *cpu_compute.MALLOC):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    libc = Libc(refused)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: libc)
+    monkeypatch.setattr(cpu_compute.sys, "platform", "linux")
+    cpu_compute.set_up_worker()
+    assert [value for _, value in libc.asked] == asked
+    assert os.environ.get(cpu_compute.ARROW_POOL) == pool

@@ -15,12 +15,20 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 
 from curate.errors import RecipeError, StepError
 from curate.tokens import encoder as module
+from curate.tokens import proven
 from curate.tokens.encoder import Encoder
 from curate.tokens.libraries import Fast
 from curate.tokens.probe import probe_texts
 from curate.tokens.tiktoken_file import CL100K
 from curate.tokens.vocabulary import load_vocabulary, plain_config
 from tests.curate.tokens.small import EOS, HOSTILE, KINDS, TEXTS, byte_bpe, byte_fallback
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep what the probe finds out of the user's cache, and what is there out of the tests."""
+    monkeypatch.setattr(proven, "cache_folder", lambda: tmp_path / "cache" / "kernels")
+    return tmp_path / "cache" / "encoders"
 
 
 def encode(encoder: Encoder, texts: list[str]) -> list[list[int]]:
@@ -162,6 +170,36 @@ def test_a_difference_found_by_the_probe_leaves_the_fast_encoder_out(tmp_path: P
     encoder = Encoder(vocabulary)
     assert encoder.library == "tokenizers"
     assert encoder.refused.startswith("other ids for")
+    monkeypatch.undo()
+    assert not list(tmp_path.glob("cache/encoders/*"))
+
+
+def test_the_probe_is_made_once_for_a_tokenizer(tmp_path: Path, nothing_is_known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabulary = load_vocabulary(str(byte_bpe(tmp_path / "tokenizer.json")))
+    encoded: list[int] = []
+    good = Fast.encode
+
+    def counted(self: Fast, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        encoded.append(len(offsets) - 1)
+        return good(self, data, offsets)
+
+    monkeypatch.setattr(Fast, "encode", counted)
+    assert [Encoder(vocabulary).library for _ in range(3)] == ["gigatoken"] * 3
+    assert len(encoded) == 1
+    (mark,) = nothing_is_known.iterdir()
+    monkeypatch.setattr(proven, "version", lambda name: "0.0.0")
+    assert Encoder(vocabulary).library == "gigatoken"
+    assert len(encoded) == 2
+    assert len(list(nothing_is_known.iterdir())) == 2
+    assert proven.mark_of(["a", "b"], "c", "d") != proven.mark_of(["ab"], "c", "d") != proven.mark_of(["ab"], "cd", "")
+    assert mark.read_bytes() == b""
+
+
+def test_a_cache_that_cannot_be_written_costs_a_probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(proven, "cache_folder", lambda: tmp_path / "file" / "kernels")
+    vocabulary = load_vocabulary(str(byte_bpe(tmp_path / "tokenizer.json")))
+    assert [Encoder(vocabulary).library for _ in range(2)] == ["gigatoken"] * 2
 
 
 def test_a_difference_found_in_the_run_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
