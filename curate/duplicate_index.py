@@ -25,12 +25,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
 from curate.errors import StoreError
 from curate.fingerprint import canonical
 from curate.store import flush, flush_folder, held, link_or_copy, write_atomic
+
+U64 = npt.NDArray[np.uint64]
 
 FORMAT = 1
 ONE_A_DOCUMENT = ("sets", "values")  # kinds of files with a row a document
@@ -249,6 +253,12 @@ class Blocks:
         for _, _, block in self.all:
             total.append(total[-1] + block["rows"])
         return total
+
+    @cached_property
+    def keys(self) -> tuple[U64, U64]:
+        """First and last key of each block, where the first column is a sorted hash."""
+        found = [(block["first"], block["last"]) for _, _, block in self.all]
+        return np.array([first for first, _ in found], np.uint64), np.array([last for _, last in found], np.uint64)
 
     def read(self, at: int) -> pa.RecordBatch:
         """Block `at`, its checksum tested the first time. StoreError where it is damaged."""

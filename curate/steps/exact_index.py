@@ -29,7 +29,6 @@ class Values:
         version = Index(root).version(name)
         check_settings(version, made_for)
         self._segments = [Blocks(version.root, segment, "values") for segment in version.segments]
-        self._borders = [_borders(blocks) for blocks in self._segments]
 
     def ids(self, key: U64, lane: U64) -> pa.StringArray:
         """Id of the indexed document of each value, null where there is none; of two documents (merged indexes) the older segment's.
@@ -38,7 +37,8 @@ class Values:
         """
         asked = np.arange(len(key))
         at_value, ids = [asked[:0]], [pa.array([], pa.string())]
-        for blocks, (firsts, lasts) in zip(self._segments, self._borders, strict=True):
+        for blocks in self._segments:
+            firsts, lasts = blocks.keys
             low, high = np.searchsorted(key[asked], firsts, "left"), np.searchsorted(key[asked], lasts, "right")
             known = [asked[:0]]
             for at in np.flatnonzero(low < high).tolist():
@@ -49,12 +49,6 @@ class Values:
             at_value += known
             asked = np.setdiff1d(asked, np.concatenate(known), assume_unique=True)
         return _placed(np.concatenate(at_value), pa.concat_arrays(ids), len(key))
-
-
-def _borders(blocks: Blocks) -> tuple[U64, U64]:
-    """First and last key of each block."""
-    found = [(block["first"], block["last"]) for _, _, block in blocks.all]
-    return np.array([f for f, _ in found], np.uint64), np.array([last for _, last in found], np.uint64)
 
 
 def _equal(key: U64, lane: U64, batch: pa.RecordBatch) -> tuple[I64, I64]:

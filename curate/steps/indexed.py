@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.duplicate_index import Blocks, Index, check_settings
+from curate.figures import figures_of, with_figures
 from curate.schema import ROW
 from curate.steps.duplicate_groups import BUCKETS, EDGES, GATHERED, lists
 from curate.steps.sketches import Sketcher
@@ -25,7 +26,8 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
 NONE = -1  # in the column `indexed`: a group of this run
-POSTINGS_LOOKED = 32  # documents of a band hash and segment that are candidates: the first ones
+POSTINGS_LOOKED = 128  # documents of a band hash that are candidates, of all segments together
+LOOKED_UP = 1 << 16  # hashes at a time: 200 MB of candidates at most
 COMPARED = 128  # indexed documents that a document is compared with: those that share the most bands
 FETCHED_SHINGLES = 1 << 22  # held at a time: 32 MB
 
@@ -46,23 +48,33 @@ class Reader:
         self._segments = [(Blocks(version.root, s, "sets"), Blocks(version.root, s, "postings")) for s in version.segments]
         self._base = np.cumsum([0, *(s["documents"] for s in version.segments)])
 
-    def candidates(self, key: U64, row: I64) -> tuple[I64, I64, int]:
-        """(row, number) of documents and the indexed ones that share one of their band hashes, and how many lists were cut."""
+    def candidates(self, key: U64, row: I64) -> Iterator[tuple[I64, I64, int]]:
+        """(row, number) of documents and the indexed ones that share one of their band hashes, and how many lists were cut.
+
+        In pieces of LOOKED_UP hashes: of a template that fills an index each could have POSTINGS_LOOKED candidates.
+        """
         order = np.argsort(key, kind="stable")
-        key, row = key[order], row[order]
+        for start in range(0, len(key), LOOKED_UP):
+            some = order[start : start + LOOKED_UP]
+            yield self._looked_up(key[some], row[some])
+
+    def _looked_up(self, key: U64, row: I64) -> tuple[I64, I64, int]:
+        """Candidates of some hashes, in order; the newest segments first, as far as POSTINGS_LOOKED goes."""
         rows, numbers, cut = [row[:0]], [row[:0]], 0
-        for segment, (sets, postings) in enumerate(self._segments):
-            for at, (_, _, block) in enumerate(postings.all):
-                low, high = np.searchsorted(key, np.uint64(block["first"]), "left"), np.searchsorted(key, np.uint64(block["last"]), "right")
-                if low == high:
-                    continue
-                batch = postings.read(at)
+        left = np.full(len(key), POSTINGS_LOOKED)
+        for segment in range(len(self._segments) - 1, -1, -1):
+            sets, postings = self._segments[segment]
+            firsts, lasts = postings.keys
+            lows, highs = np.searchsorted(key, firsts, "left"), np.searchsorted(key, lasts, "right")
+            for at in np.flatnonzero(lows < highs).tolist():
+                here, batch = slice(lows[at], highs[at]), postings.read(at)
                 held = batch.column("key").to_numpy()
-                start, end = np.searchsorted(held, key[low:high], "left"), np.searchsorted(held, key[low:high], "right")
-                cut += int((end - start > POSTINGS_LOOKED).sum())
-                count = np.minimum(end - start, POSTINGS_LOOKED)
+                start, end = np.searchsorted(held, key[here], "left"), np.searchsorted(held, key[here], "right")
+                count = np.minimum(end - start, left[here])
+                cut += int((end - start > count).sum())
+                left[here] -= count
                 place = np.repeat(start - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-                rows.append(np.repeat(row[low:high], count))
+                rows.append(np.repeat(row[here], count))
                 numbers.append(self._base[segment] + _numbers(sets, batch.column(ROW).to_numpy()[place]))
         return np.concatenate(rows), np.concatenate(numbers), cut
 
@@ -102,17 +114,16 @@ def _numbers(sets: Blocks, rows: I64) -> I64:
     return found
 
 
-def bucket_records(reader: Reader | None, groups: pa.Table, records: pa.Table) -> tuple[pa.Table, int]:
-    """The groups of this run, and a record for each pair of a document and an indexed candidate; how many lists were cut."""
-    groups = groups.append_column("indexed", pa.array(np.full(len(groups), NONE)))
-    if reader is None or not len(records):
-        return groups.cast(BUCKETS_INDEXED), 0
-    row, number, cut = reader.candidates(records.column("key").to_numpy(), records.column(ROW).to_numpy())
-    n = len(row)
-    pairs = pa.table(
-        [pa.array(row), pa.array(np.zeros(n, np.uint64)), pa.array(np.zeros(n, bool)), pa.array(number)], schema=BUCKETS_INDEXED
-    )
-    return pa.concat_tables([groups.cast(BUCKETS_INDEXED), pairs]), cut
+def bucket_records(reader: Reader | None, groups: pa.Table, records: pa.Table) -> Iterator[pa.Table]:
+    """The groups of this run, then a record for each pair of a document and an indexed candidate, with how many lists were cut."""
+    whole = groups.append_column("indexed", pa.array(np.full(len(groups), NONE))).cast(BUCKETS_INDEXED)
+    yield with_figures(whole, {**figures_of(groups), "index_buckets_cut": 0})
+    if reader is None:
+        return
+    for row, number, cut in reader.candidates(records.column("key").to_numpy(), records.column(ROW).to_numpy()):
+        n = len(row)
+        columns = [pa.array(row), pa.array(np.zeros(n, np.uint64)), pa.array(np.zeros(n, bool)), pa.array(number)]
+        yield with_figures(pa.table(columns, schema=BUCKETS_INDEXED), {"index_buckets_cut": cut})
 
 
 def of_this_run(side: pa.Table) -> pa.Table:

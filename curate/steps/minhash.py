@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -255,10 +255,8 @@ class DedupMinhash(CorpusStep):
         found = verify(sets, self.keep, *wanted)
         return with_figures(pa.concat_tables([proven, found.replace_schema_metadata(None)]), figures_of(found))
 
-    def _buckets(self, records: pa.Table) -> pa.Table:
-        groups = group_buckets(records)
-        found, cut = bucket_records(self._reader(), groups.replace_schema_metadata(None), records)
-        return with_figures(found, {**figures_of(groups), "index_buckets_cut": cut})
+    def _buckets(self, records: pa.Table) -> Iterator[pa.Table]:
+        return bucket_records(self._reader(), group_buckets(records), records)
 
     def _sets(self, ctx: Context) -> DocumentsFn:
         """Shingle sets of the documents that stay, for the index."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import xxhash
 
@@ -21,7 +22,9 @@ from curate.executors.local import LocalExecutor
 from curate.fingerprint import canonical
 from curate.kernels.index_pairs import nearest
 from curate.kernels.shingles import ShingleSets
+from curate.steps.indexed import POSTINGS, SETS, Reader
 from curate.steps.minhash import DedupMinhash
+from tests.bench.dedup_hostile import template
 from tests.curate.engine_case import curate, run_on
 from tests.reference.shingles import jaccard, ngrams
 
@@ -87,8 +90,6 @@ def test_slices_keep_what_one_pass_keeps(made: tuple[Path, list[str], list[str]]
 
 
 def test_every_removal_names_an_indexed_document_that_is_near(made: tuple[Path, list[str], list[str]]) -> None:
-    import pyarrow.parquet as pq
-
     folder, _, sliced = made
     texts = {r["id"]: set(ngrams(r["text"], 5)) for r in corpus()}
     drops = pa.concat_tables(pq.read_table(p) for p in sorted((folder / "s2" / "web" / "ledger").glob("*.parquet"))).to_pylist()
@@ -232,6 +233,50 @@ def test_merged_indexes_hold_the_documents_of_both(one: LocalExecutor, made: tup
     told = json.loads(curate("index", "info", tmp_path / "idx", "--json").stdout)
     assert [v["documents"] for v in told["versions"]] == [merged.documents, 7]
     assert Index(tmp_path / "idx").merge([Index(made[0] / "idx")]).name == merged.name
+
+
+def test_a_template_that_fills_the_index_hides_no_copy(one: LocalExecutor, tmp_path: Path) -> None:
+    """80 % shared by all: similarity 0.65. Most buckets are cut, and the copies are found by the bands that are their own."""
+    texts, make = template(800, words=200, own=40), random.Random(3)
+    write(tmp_path, "in0.jsonl", [{"id": f"t{i}", "text": t or "", "source": "a"} for i, t in enumerate(texts[:400])])
+    write(tmp_path, "in1.jsonl", [{"id": f"t{i}", "text": t or "", "source": "a"} for i, t in enumerate(texts[400:], 400)])
+    copies = []
+    for n in range(100):
+        of = make.randrange(800)
+        words = (texts[of] or "").split()
+        words[make.randrange(len(words))] = "edited"
+        copies.append({"id": f"{n} of t{of}", "text": " ".join(words), "source": "a"})
+    write(tmp_path, "in2.jsonl", copies)
+    assert [len(ids(run(one, tmp_path, f"s{n}", f"in{n}.jsonl", "threshold: 0.8, index: idx"))) for n in (0, 1)] == [400, 400]
+    last = run(one, tmp_path, "s2", "in2.jsonl", "threshold: 0.8, index: idx")
+    drops = pq.read_table(tmp_path / "s2" / "web" / "ledger").to_pylist()
+    assert len(drops) >= 98 and all(d["id"].endswith(f" of {d['partner']}") and d["value"] > 0.9 for d in drops)
+    assert last.manifest["datasets"]["web"]["findings"]["dedup_minhash"]["index_buckets_cut"] > 100
+
+
+def test_candidates_are_cut_in_the_order_of_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, index, made_for = np.random.default_rng(2), Index(tmp_path / "idx"), DedupMinhash().made_for()
+    held: list[tuple[int, int]] = []  # (key, number), the newest segment first
+    for s in range(3):
+        pairs = np.unique(make.integers(0, 10, (40, 2)), axis=0)  # key, row
+        rows = np.arange(10)
+        sets = pa.table([rows, [f"{s}.{r}" for r in rows], [[1]] * 10], schema=SETS)
+        for kind, table in (
+            ("sets", sets),
+            ("postings", pa.table([pa.array(pairs[:, 0].astype(np.uint64)), pairs[:, 1]], schema=POSTINGS)),
+        ):
+            with pa.ipc.new_file(tmp_path / f"{s}{kind}", table.schema) as out:
+                out.write_table(table, max_chunksize=7)
+        index.publish(f"v{s}", index.head, made_for, [(f"{k}-0000000.arrow", tmp_path / f"{s}{k}") for k in ("sets", "postings")], str(s))
+        held = [(k, 10 * s + r) for k, r in pairs.tolist()] + held
+    monkeypatch.setattr("curate.steps.indexed.LOOKED_UP", 4)
+    asked = make.integers(0, 12, 30)
+    for most in (100, 3):
+        monkeypatch.setattr("curate.steps.indexed.POSTINGS_LOOKED", most)
+        pieces = list(Reader(str(index.root), "v2", made_for).candidates(asked.astype(np.uint64), np.arange(30)))
+        found = sorted(pair for row, number, _ in pieces for pair in zip(row.tolist(), number.tolist(), strict=True))
+        assert found == sorted((i, number) for i, key in enumerate(asked) for number in [n for k, n in held if k == key][:most])
+        assert len(pieces) == 8 and (sum(cut for _, _, cut in pieces) > 0) == (most == 3)
 
 
 def test_a_folder_that_is_no_index_is_refused(tmp_path: Path) -> None:
