@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from glob import escape
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,9 +35,10 @@ def init(
         data = typer.prompt("Where are your data (file, folder or glob)?", default="data/*.jsonl")
         path = path or Path(typer.prompt("Recipe to write?", default="recipe.yaml"))
     path = path or Path("recipe.yaml")
-    if path.exists() and path.suffix not in (".yaml", ".yml"):
+    if (path.exists() or escape(str(path)) != str(path)) and path.suffix not in (".yaml", ".yml"):
+        what = "there are data of that name" if path.exists() else "that looks like a pattern of data files"
         raise RecipeError(
-            f"{path} would be the recipe to write, and there are data of that name. To look at them: curate init recipe.yaml --data {path}"
+            f"{path} would be the recipe to write, and {what}. To look at them: curate init recipe.yaml --data {quote(str(path))}"
         )
     if path.exists() and not force:
         raise RecipeError(f"{path} exists. Choose another name, or --force to overwrite it.")

@@ -101,6 +101,9 @@ def test_init_steps_schema(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     data = curate("init", "d", cwd=tmp_path, check=False)
     assert data.returncode == 2 and "curate init recipe.yaml --data d" in data.stderr
+    pattern = curate("init", "d/*.jsonl", cwd=tmp_path, check=False)
+    assert pattern.returncode == 2 and "curate init recipe.yaml --data 'd/*.jsonl'" in pattern.stderr
+    assert not list((tmp_path / "d").iterdir())
     done = curate("init", "mine.yaml", cwd=tmp_path, check=False)
     assert done.returncode == 2 and "exists" in done.stderr
     listing = curate("steps").stdout
