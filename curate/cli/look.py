@@ -26,7 +26,8 @@ def status(
     if manifest_path.exists():
         manifest = json.loads(manifest_path.read_bytes())
         named = {f"{label}-{entry['key'][:12]}": label for label, entry in manifest["stages"].items()}
-    stages = [folder for folder in sorted((run / ".stages").iterdir()) if (folder / "job.json").exists()]
+    jobs = sorted((run / ".stages").glob("*/job.json"), key=lambda job: (job.stat().st_mtime_ns, job))  # as they were begun
+    stages = [job.parent for job in jobs]
     if as_json:
         record = {folder.name: stage_figures(folder) | {"in_manifest": folder.name in named} for folder in stages}
         emit({"run": str(run), "state": state, "stages": record})
@@ -48,7 +49,9 @@ def stage_figures(folder: Path) -> dict[str, int | None]:
     """Tasks done, tasks in all (None where it is not known yet), rows quarantined."""
     job = json.loads((folder / "job.json").read_bytes())
     source = job.get("source", {})
-    total = len(source["tasks"]) if "tasks" in source else job["tasks"] if isinstance(job.get("tasks"), int) else None
+    total = 1 if job["kind"] == "node" else len(source["tasks"]) if "tasks" in source else job.get("tasks")
+    if "stage" in source:  # one task for each of the stage that it reads, which is done
+        total = len(list((folder.parent / source["stage"] / "receipts").glob("*.json"))) or None
     receipts = sorted((folder / "receipts").glob("*.json"))
     unread = sum(sum(json.loads(r.read_bytes()).get("ledger", {}).get("quarantined", {}).values()) for r in receipts)
     return {"tasks_done": len(receipts), "tasks": total, "quarantined": unread}

@@ -37,7 +37,10 @@ def test_summary_is_a_funnel_and_json_is_the_last_line(run: tuple[Path, Path]) -
 def test_status(run: tuple[Path, Path]) -> None:
     out, _ = run
     text = curate("status", out).stdout
-    assert ": finished" in text and "case.out-" in text and "1 of 1 tasks" in text
+    assert ": finished" in text and "case.out-" in text
+    stages = [line.split() for line in text.splitlines()[1:]]
+    assert all(line[1:4:2] == [line[3], line[3]] and line[2::2] == ["of", "tasks"] for line in stages)
+    assert [line[0].split("-")[0] for line in stages][:: len(stages) - 1] == ["case.1", "case.out"]  # as they ran
     done = curate("status", out.parent, check=False)
     assert done.returncode == 2 and "is not a run folder" in done.stderr
 
