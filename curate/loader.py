@@ -165,8 +165,10 @@ class Mix:
         else:
             found = np.concatenate([self._shards.document_starts(at, size, target), windows])
         found.sort()
-        fresh = np.append(True, found[1:] != found[:-1])
-        return np.compress(fresh, found)
+        fresh = np.ones(len(found), bool)
+        np.not_equal(found[1:], found[:-1], out=fresh[1:])
+        borders: I64 = found[fresh]
+        return borders
 
     def _sizes(self, size: I64, target: I64, count: int) -> I64:
         """Tokens of each window that are not padding, from its stretches."""
