@@ -126,7 +126,7 @@ def _start(job: Path, rank: int, count: int, port: int) -> subprocess.Popen[byte
         "MASTER_PORT": port,
     }
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **{k: str(v) for k, v in given.items()}}
-    return subprocess.Popen([sys.executable, "-m", "train.launch", str(job)], env=environment, stdin=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, "-P", "-m", "train.launch", str(job)], env=environment, stdin=subprocess.DEVNULL)
 
 
 def _watch(processes: Sequence[subprocess.Popen[bytes]], work: Path) -> None:

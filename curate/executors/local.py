@@ -32,7 +32,7 @@ class _Worker:
 
     def __init__(self, wide: bool) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "curate.executors.process", str(theirs.fileno()), *(["wide"] if wide else [])]
+        command = [sys.executable, "-P", "-m", "curate.executors.process", str(theirs.fileno()), *(["wide"] if wide else [])]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self.pipe: Connection = Connection(ours.detach())

@@ -133,7 +133,7 @@ class GuardedCalls:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "curate.steps.guarded_process", str(theirs.fileno())]
+        command = [sys.executable, "-P", "-m", "curate.steps.guarded_process", str(theirs.fileno())]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         settings = json.dumps(self._settings).encode()

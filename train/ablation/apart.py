@@ -46,7 +46,7 @@ def train_apart(study: Study, file: Path, count: int) -> None:
     }
     (work / JOB).write_text(json.dumps(job), "utf-8")
     environment = {"OMP_NUM_THREADS": str(cores), **os.environ}
-    command = [sys.executable, "-m", "train.ablation.apart", str(work / JOB)]
+    command = [sys.executable, "-P", "-m", "train.ablation.apart", str(work / JOB)]
     see_through([subprocess.Popen([*command, str(n)], env=environment, stdin=subprocess.DEVNULL) for n in range(count)], work)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from curate.executors.local import LocalExecutor
 from curate.store import Store
 
@@ -25,3 +27,19 @@ def test_workers_that_die_idle_are_replaced(tmp_path: Path) -> None:
         executor.run(str(folder.job), [0, 1], lambda task, rows, size, said="", share=0.0: ended.append(task))
         assert not set(dead) & set(executor._pool)
     assert sorted(task for task in ended if task >= 0) == [0, 1]
+
+
+def test_files_of_the_users_folder_are_no_modules_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may hold a `json.py` of its user's, or of who made the recipe: nothing of it is imported, or run."""
+    for name in ("json", "random", "tokenize", "queue", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the folder')\n")
+    monkeypatch.chdir(tmp_path)
+    folder = Store(tmp_path / "out").open_stage("s", "0" * 12, {"kind": "documents", "label": "s"})
+    with folder.writing(0):
+        pass
+    folder.commit(0, {"task": 0, "files": []})
+    ended: list[int] = []
+    with LocalExecutor(1) as executor:
+        executor.run(str(folder.job), [0], lambda task, rows, size, said="", share=0.0: ended.append(task))
+        assert len(executor._pool) == 1
+    assert [task for task in ended if task >= 0] == [0]

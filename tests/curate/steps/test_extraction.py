@@ -119,7 +119,13 @@ def echo(suffix: str) -> Callable[[memoryview], bytes]:
 
 
 @pytest.fixture
-def calls() -> GuardedCalls:
+def our_modules(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """The guarded process imports installed packages alone, so it has to be told where this module is."""
+    monkeypatch.setenv("PYTHONPATH", str(request.config.rootpath))
+
+
+@pytest.fixture
+def calls(our_modules: None) -> GuardedCalls:
     return GuardedCalls(f"{__name__}:echo", {"suffix": "!"}, cpu_s=0.3, memory_bytes=256 << 20)
 
 
@@ -138,7 +144,7 @@ def test_each_document_gets_its_answer(calls: GuardedCalls) -> None:
     assert calls([]) == [] and calls([b"again"]) == [b"again!"]
 
 
-def test_one_process_serves_many_and_ends_with_its_owner() -> None:
+def test_one_process_serves_many_and_ends_with_its_owner(our_modules: None) -> None:
     calls = GuardedCalls(f"{__name__}:echo", {"suffix": ""}, cpu_s=5, memory_bytes=256 << 20)
     pids = {int(p) for p in calls([b"pid"] * 200) if not isinstance(p, Failure)}
     assert len(pids) == 1
