@@ -2,7 +2,9 @@
 
     python pipelines/arithmetic.py --seed 0 -o pipelines/arithmetic      # seed, heldout and prompts of three rounds
 
-A solution names, from the right, each position's partial result with its carry or borrow, and then the answer: 386+57= 13,14,04;443.
+A solution writes, from the right, each position's two digits and their result with its carry or borrow, and then the answer:
+386+57= is 67>13,85>14,30>04;443. Digits stand beside their result, so a model learns the rule from few rows; what those rows
+don't show, it has to learn from its own right answers.
 No problem is ever drawn twice: held-out, seed and round problems have none in common.
 """
 
@@ -29,11 +31,11 @@ def solution(a: int, sign: str, b: int) -> tuple[str, str]:
         if sign == "+":
             total = x + y + carry
             carry = total // 10
-            steps.append(f"{total:02d}")
+            steps.append(f"{x}{y}>{total:02d}")
         else:
             total = x - y - carry
             carry = int(total < 0)
-            steps.append(f"{carry}{total % 10}")
+            steps.append(f"{x}{y}>{carry}{total % 10}")
     answer = str(a + b if sign == "+" else a - b)
     return f"{','.join(steps)};{answer}", answer
 
@@ -59,7 +61,7 @@ def write(folder: Path, seed: int, counts: dict[str, int]) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--rows", type=int, default=1200, help="seed rows with solutions")
+    options.add_argument("--rows", type=int, default=450, help="seed rows with solutions")
     options.add_argument("--heldout", type=int, default=1000)
     options.add_argument("--prompts", type=int, default=1500, help="of each round")
     options.add_argument("--rounds", type=int, default=3)

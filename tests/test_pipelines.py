@@ -93,7 +93,7 @@ def test_rejection_sampling_recipe_is_valid_on_generated_problems(tmp_path: Path
     files = {f.stem: [json.loads(line) for line in f.read_text().splitlines()] for f in (tmp_path / "arithmetic").glob("*.jsonl")}
     assert {name: len(rows) for name, rows in files.items()} == {
         "heldout": 1000,
-        "seed": 1200,
+        "seed": 450,
         "prompts-1": 1500,
         "prompts-2": 1500,
         "prompts-3": 1500,

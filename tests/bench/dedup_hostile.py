@@ -86,7 +86,8 @@ def main() -> None:
         print(json.dumps(found[-1], indent=1), flush=True)
     if given.save:
         path = Path(__file__).parent / "results" / "dedup_hostile.json"
-        path.write_text(json.dumps({"machine": machine(), "cases": found}, indent=1) + "\n")
+        kept = [c for c in json.loads(path.read_text())["cases"] if c["case"] not in {f["case"] for f in found}] if path.exists() else []
+        path.write_text(json.dumps({"machine": machine(), "cases": [*kept, *found]}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run pipelines/rejection_sampling_math.yaml for several seeds and show what the selection gains: python -m tests.bench.rejection_sampling --seeds 0 1 2
+"""Run pipelines/rejection_sampling_math.yaml for several seeds and show what the selection gains: python -m tests.bench.rejection_sampling --seeds 0 1 2 3 4
 
 Prints greedy pass@1 on 1,000 held-out problems by round for the loop and its controls, pass@8 at the start and at the end, what DPO adds, and the paired
 gains of the last round with 95 % intervals over problems and over seeds; `--save` writes them, and draws docs/rejection_sampling.svg (needs matplotlib).
@@ -86,7 +86,7 @@ def passing_at(folder: Path, k: int) -> float | None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     options.add_argument("--arms", nargs="+", default=["true", "random", "no_new_rows"])
     options.add_argument("--work", type=Path, default=Path("rejection_sampling"))
     options.add_argument("--save", action="store_true")
