@@ -107,9 +107,12 @@ class Batches:
         windows, mix = self.part(number), mix or self._mix
         ks = np.arange(windows.start, windows.stop)
         tokens: Any
-        borders: Any
-        tokens, borders = mix.windows_and_borders(ks) if self._documents else (mix.windows(ks), None)
-        borders = borders.astype(np.int32) if self._documents else None
+        borders: Any = None
+        if self._documents:
+            tokens, borders = mix.windows_and_borders(ks)
+            borders = borders.astype(np.int32)
+        else:
+            tokens = mix.windows(ks)
         sizes: Any = mix.sizes(ks)
         if tokens.dtype != self._dtype:
             tokens = tokens.astype(self._dtype)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from curate.ranges import ranges
+
 I64 = npt.NDArray[np.int64]
 U16 = npt.NDArray[np.uint16]
 SPAN = 64  # places that the interleaving looks back on, and ahead
@@ -130,5 +132,5 @@ def ordinals(source: U16, used: I64) -> I64:
     by_source = np.argsort(source, kind="stable")
     counts = np.bincount(source, minlength=len(used))
     found = np.empty(len(source), np.int64)
-    found[by_source] = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts - used, counts)
+    found[by_source] = ranges(used, counts)
     return found

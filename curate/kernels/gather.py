@@ -18,6 +18,9 @@ from curate.kernels.compiled import kernel, leaf, ro, rw
 # address of where its documents begin (i64[documents + 1]), documents. The last row has the tokens of the shard.
 TABLE_COLUMNS = 4
 
+# Types of at, size, target, before, shards, tables, rows: what both kernels walk along, described at `gather`.
+WALK = (*(rw(types.int64) for _ in range(3)), types.int64, types.int64, ro(types.int64), ro(types.int64))
+
 
 def _word_at(_: Any, address: Any, index: Any) -> Any:
     """Type and code of word_at(address: i64, index: i64) -> i64: the index-th 64-bit word from an address on."""
@@ -62,21 +65,16 @@ def _last_not_above(table, rows, step, value):  # type: ignore[no-untyped-def]
     return low
 
 
-@kernel(
-    types.int64(
-        types.int64,
-        types.int64,
-        rw(types.int64),
-        rw(types.int64),
-        rw(types.int64),
-        types.int64,
-        types.int64,
-        ro(types.int64),
-        ro(types.int64),
-        rw(types.uint16),
-    ),
-    allocates=False,
-)
+@leaf
+def _located(before, shards, tables, rows, at):  # type: ignore[no-untyped-def]
+    """(table of the shard that holds token `at` of the stream, record batch, token in the shard); the table is 0 where it is not mapped."""
+    shard = _last_not_above(before, shards, 1, at)
+    table = tables[shard]
+    inside = at - word_at(before, shard)
+    return table, 0 if table == 0 else _last_not_above(table, rows[shard], TABLE_COLUMNS, inside), inside
+
+
+@kernel(types.int64(types.int64, types.int64, *WALK, rw(types.uint16)), allocates=False)
 def gather(begin, halves, at, size, target, before, shards, tables, rows, out):  # type: ignore[no-untyped-def]
     """Copy stretches begin, begin + 1, ...; return the first that needs a shard which is not mapped, or their number.
 
@@ -89,12 +87,9 @@ def gather(begin, halves, at, size, target, before, shards, tables, rows, out): 
     """
     for i in range(begin, at.shape[0]):
         while size[i] > 0:
-            shard = _last_not_above(before, shards, 1, at[i])
-            table = tables[shard]
+            table, batch, inside = _located(before, shards, tables, rows, at[i])
             if table == 0:
                 return i
-            inside = at[i] - word_at(before, shard)
-            batch = _last_not_above(table, rows[shard], TABLE_COLUMNS, inside)
             first = word_at(table, batch * TABLE_COLUMNS)
             count = min(size[i], word_at(table, (batch + 1) * TABLE_COLUMNS) - first - (inside - first))
             address = word_at(table, batch * TABLE_COLUMNS + 1) + (inside - first) * halves * 2
@@ -105,21 +100,7 @@ def gather(begin, halves, at, size, target, before, shards, tables, rows, out): 
     return at.shape[0]
 
 
-@kernel(
-    types.int64(
-        types.int64,
-        rw(types.int64),
-        rw(types.int64),
-        rw(types.int64),
-        types.int64,
-        types.int64,
-        ro(types.int64),
-        ro(types.int64),
-        rw(types.int64),
-        rw(types.int64),
-    ),
-    allocates=False,
-)
+@kernel(types.int64(types.int64, *WALK, rw(types.int64), rw(types.int64)), allocates=False)
 def document_starts(begin, at, size, target, before, shards, tables, rows, out, state):  # type: ignore[no-untyped-def]
     """Note where stretches begin, and documents inside of them; return the first that is not done, or their number.
 
@@ -130,12 +111,9 @@ def document_starts(begin, at, size, target, before, shards, tables, rows, out, 
     state[1] = 0
     for i in range(begin, at.shape[0]):
         while size[i] > 0:
-            shard = _last_not_above(before, shards, 1, at[i])
-            table = tables[shard]
+            table, batch, inside = _located(before, shards, tables, rows, at[i])
             if table == 0:
                 return i
-            inside = at[i] - word_at(before, shard)
-            batch = _last_not_above(table, rows[shard], TABLE_COLUMNS, inside)
             start = inside - word_at(table, batch * TABLE_COLUMNS)
             count = min(size[i], word_at(table, (batch + 1) * TABLE_COLUMNS) - inside)
             offsets = word_at(table, batch * TABLE_COLUMNS + 2)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.figures import with_figures
+from curate.ranges import ranges
 from curate.schema import ROW
 from curate.steps.survivors import RANK_FIELDS, KeepBy, claim_order
 
@@ -93,7 +94,7 @@ def routes(rows: I64, side: pa.Table) -> Routes:
     low, high = np.searchsorted(named, rows, "left"), np.searchsorted(named, rows, "right")
     size = high - low
     document = np.repeat(np.arange(len(rows)), size)
-    at = np.arange(len(document)) - np.repeat(np.cumsum(size) - size, size) + np.repeat(low, size)
+    at = ranges(low, size)
     group = side.column("group").to_numpy()[at]
     cut = side.column("cut").to_numpy(zero_copy_only=False)[at]
     order = np.lexsort((cut, group, document))  # where a document leads a part it does not count as one

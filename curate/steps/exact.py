@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from curate.fingerprint import digest
 from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from curate.steps.bloom_stream import SEEN, STREAM, bloom_filter
@@ -18,7 +17,7 @@ from curate.steps.canonical_urls import canonical_urls
 from curate.steps.document_fields import META, column_of, field_text, scope_text
 from curate.steps.exact_groups import GROUPS, HASHES, REASON, decide
 from curate.steps.exact_index import VALUES, Values, open_values, sorted_values
-from curate.steps.index_versions import AddsToIndex, kept, same_id_warning, version_to_read
+from curate.steps.index_versions import AddsToIndex, IndexFolder, IndexVersion, kept, same_id_warning, version_to_read
 from curate.steps.survivors import Keep, keep_column, policy, ranks
 
 _COLUMNS: Mapping[str, pa.DataType] = {
@@ -90,17 +89,8 @@ class DedupExact(CorpusStep):
     bloom: Bloom | None = Field(
         None, description="{expected, false_positive}: a filter of fixed size instead of a shuffle; keeps the first"
     )
-    index: str | None = Field(
-        None,
-        min_length=1,
-        json_schema_extra={"path": "output"},
-        description="folder of an index: duplicates of indexed documents go too, and those that stay are added to it",
-    )
-    index_version: str | None = Field(
-        None,
-        min_length=1,
-        description="version of the index to read (empty: none of its documents); then nothing is added; null: the newest",
-    )
+    index: IndexFolder = None
+    index_version: IndexVersion = None
     mode: Literal["drop", "annotate"] = Field("drop", description="drop duplicates, or only add columns that name them")
 
     @model_validator(mode="after")
@@ -193,8 +183,7 @@ class DedupExact(CorpusStep):
         """What it reads and writes outside the run: its index."""
         if self.index is None:
             return None
-        settings = self.model_dump(mode="json", exclude={"checkpoint", "index", "index_version"})
-        return AddsToIndex(self.index, self.index_version, digest([self.name, self.version, settings]), self.made_for(), ("values",))
+        return AddsToIndex.of(self, self.index, self.index_version, self.made_for(), ("values",))
 
     def _indexed(self) -> Values | None:
         return open_values(self.index, version_to_read(self.index, self.index_version), self.made_for()) if self.index else None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curate.duplicate_index import Blocks, Index, check_settings
+from curate.ranges import ranges
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -57,7 +58,7 @@ def _equal(key: U64, lane: U64, batch: pa.RecordBatch) -> tuple[I64, I64]:
     start = np.searchsorted(held, key, "left")
     count = np.searchsorted(held, key, "right") - start
     value = np.repeat(np.arange(len(key)), count)
-    place = np.repeat(start - (np.cumsum(count) - count), count) + np.arange(len(value))
+    place = ranges(start, count)
     same = other[place] == lane[value]
     return value[same], place[same]
 

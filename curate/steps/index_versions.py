@@ -5,17 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curate.duplicate_index import NAME_CHARS, Index, check_settings
 from curate.fingerprint import digest
 from curate.schema import ROW
+from curate.step import CorpusStep
 
 EMPTY = "empty"  # name of the version below the first one
 TOLD_GIGABYTES = 1.0  # so much takes seconds to add
+
+IndexFolder = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        json_schema_extra={"path": "output"},
+        description="folder of an index: duplicates of indexed documents go too, and those that stay are added to it",
+    ),
+]
+IndexVersion = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="version of the index to read (empty: none of its documents); then nothing is added; null: the newest",
+    ),
+]
 
 
 class AddsToIndex(NamedTuple):
@@ -26,6 +44,12 @@ class AddsToIndex(NamedTuple):
     identity: str  # digest of the step
     made_for: dict[str, Any]  # settings of its hashes; `step` names the step
     kinds: tuple[str, ...]  # of files: phases whose records are added
+
+    @classmethod
+    def of(cls, step: CorpusStep, root: str, given: str | None, made_for: dict[str, Any], kinds: tuple[str, ...]) -> AddsToIndex:
+        """For a step with the settings `index` (root) and `index_version` (given)."""
+        settings = step.model_dump(mode="json", exclude={"checkpoint", "index", "index_version"})
+        return cls(root, given, digest([step.name, step.version, settings]), made_for, kinds)
 
     @contextmanager
     def hold(self) -> Iterator[None]:

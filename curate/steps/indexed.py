@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from curate.duplicate_index import Blocks, Index, check_settings
 from curate.figures import figures_of, with_figures
+from curate.ranges import ranges
 from curate.schema import ROW
 from curate.steps.duplicate_groups import BUCKETS, EDGES, GATHERED, lists
 from curate.steps.sketches import Sketcher
@@ -73,7 +74,7 @@ class Reader:
                 count = np.minimum(end - start, left[here])
                 cut += int((end - start > count).sum())
                 left[here] -= count
-                place = np.repeat(start - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+                place = ranges(start, count)
                 rows.append(np.repeat(row[here], count))
                 numbers.append(self._base[segment] + _numbers(sets, batch.column(ROW).to_numpy()[place]))
         return np.concatenate(rows), np.concatenate(numbers), cut

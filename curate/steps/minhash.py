@@ -11,14 +11,13 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from curate.figures import figures_of, with_figures
-from curate.fingerprint import digest
 from curate.kernels.lsh import Layout, choose_layout, match_probability, mean_recall
 from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
 from curate.steps.document_fields import column_of, scope_text
 from curate.steps.duplicate_groups import BANDS, BANDS_FIRST, BUCKETS, EDGES, GATHERED, group_buckets, routes, verify
 from curate.steps.duplicate_verdicts import REASON, RESOLVED, transitive_verdicts, verdicts
-from curate.steps.index_versions import AddsToIndex, kept, same_id_warning, version_to_read
+from curate.steps.index_versions import AddsToIndex, IndexFolder, IndexVersion, kept, same_id_warning, version_to_read
 from curate.steps.indexed import (
     BUCKETS_INDEXED,
     GATHERED_INDEXED,
@@ -106,17 +105,8 @@ class DedupMinhash(CorpusStep):
     signature: Literal["curate", "datatrove", "datatrove-sha1", "datasketch"] = Field(
         "curate", description="datatrove, datasketch: shingles and signatures equal to theirs, at the speed of Python"
     )
-    index: str | None = Field(
-        None,
-        min_length=1,
-        json_schema_extra={"path": "output"},
-        description="folder of an index: documents near to indexed ones go too, and those that stay are added to it",
-    )
-    index_version: str | None = Field(
-        None,
-        min_length=1,
-        description="version of the index to read (empty: none of its documents); then nothing is added; null: the newest",
-    )
+    index: IndexFolder = None
+    index_version: IndexVersion = None
     seed: int = Field(1, ge=0, le=2**63 - 1, description="of the hash functions")
     mode: Literal["drop", "annotate"] = Field("drop", description="drop near-duplicates, or only add columns that name them")
 
@@ -221,10 +211,7 @@ class DedupMinhash(CorpusStep):
         """What it reads and writes outside the run: its index."""
         if self.index is None:
             return None
-        settings = self.model_dump(mode="json", exclude={"checkpoint", "index", "index_version"})
-        return AddsToIndex(
-            self.index, self.index_version, digest([self.name, self.version, settings]), self.made_for(), ("sets", "postings")
-        )
+        return AddsToIndex.of(self, self.index, self.index_version, self.made_for(), ("sets", "postings"))
 
     def _reader(self) -> Reader | None:
         assert self.index is not None
@@ -240,7 +227,6 @@ class DedupMinhash(CorpusStep):
         if phase == "buckets":
             return self._buckets if self.index else group_buckets
         if phase == "verify":
-            # Without verification the sets are band hashes, of which one in common is enough.
             return self._verify
         if phase == "assign":
             return self._assign

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from curate.ranges import ranges
 from formats.selection.pool import F64, I64
 
 Rule = Literal["best_worst", "best_random", "best_second", "worst_sigma", "adjacent", "right_wrong", "all"]
@@ -33,8 +34,7 @@ def pairs_of(rule: Rule, group: I64, order: I64, value: F64, random: F64, sigma:
     elif rule == "right_wrong":
         good = np.add.reduceat((v >= right).astype(np.int64), starts)
         count = np.minimum(good, size - good)
-        inner = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-        a, b = np.repeat(starts, count) + inner, np.repeat(starts + good, count) + inner
+        a, b = ranges(starts, count), ranges(starts + good, count)
     else:
         a = starts
         b = _worse(rule, starts, stops, size, v, random[order], sigma)
