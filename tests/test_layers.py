@@ -20,6 +20,7 @@ ALLOWED = {
     "schema": set(),
     "fingerprint": set(),
     "step": set(),
+    "ranges": set(),
     "io": {"io", "errors", "schema", "kernels", "registry"},
     "languages": {"languages", "errors", "recipe_yaml", "registry"},
     "steps": {
@@ -27,6 +28,7 @@ ALLOWED = {
         "figures",
         "fingerprint",
         "duplicate_index",
+        "ranges",
         "languages",
         "kernels",
         "step",

@@ -35,7 +35,7 @@ def info(index: IndexArgument, as_json: JsonOption = False) -> None:
         return
     for v in versions:
         each = v["bytes"] / max(1, v["documents"])
-        typer.echo(f"{v['name']}  {v['documents']:,} documents, {size(v['bytes'])} ({each:,.0f} bytes each), {v['segments']} segments")
+        typer.echo(f"{v['name']}  {v['documents']:,} documents, {size(v['bytes'])} ({each:,.0f} bytes each), of {_runs(v['segments'])}")
     typer.echo("made for: " + ", ".join(f"{k} {x}" for k, x in versions[0]["made_for"].items()) if versions else "empty")
 
 
@@ -73,7 +73,7 @@ def merge(
         told = {"name": version.name, "documents": version.documents, "segments": len(version.segments)}
         emit({"index": str(index.absolute()), "version": told})
     else:
-        typer.echo(f"{index}: version {version.name}, {version.documents:,} documents in {len(version.segments)} segments")
+        typer.echo(f"{index}: version {version.name}, {version.documents:,} documents of {_runs(len(version.segments))}")
 
 
 @app.command("reset")
@@ -102,6 +102,11 @@ def _existing(index: Index) -> Index:
             f"{index.root} is no index: it has no file HEAD. A run with `dedup_minhash: {{index: {index.root}}}` or `dedup_exact` makes one."
         )
     return index
+
+
+def _runs(segments: int) -> str:
+    """A run adds one segment."""
+    return "1 run" if segments == 1 else f"{segments:,} runs"
 
 
 def _newest(index: Index) -> list[Version]:

@@ -99,6 +99,16 @@ def figures(out: Path) -> dict[str, Any]:
     return manifest
 
 
+def damage(file: Path) -> bytes:
+    """Turn some bits of 64 bytes; what the file holds then. A file of its own: others may be linked to the old one."""
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 3
+    content[middle : middle + 64] = bytes(b ^ 0x55 for b in content[middle : middle + 64])
+    file.unlink()
+    file.write_bytes(content)
+    return bytes(content)
+
+
 def run_on(workers: LocalExecutor, recipe: Path, out: Path, sample: int | None = None) -> Result:
     """Run a recipe on processes that stay for the next run: starting one costs a second of CPU."""
     loaded = load_recipe(str(recipe))

@@ -25,7 +25,7 @@ from curate.kernels.shingles import ShingleSets
 from curate.steps.indexed import POSTINGS, SETS, Reader
 from curate.steps.minhash import DedupMinhash
 from tests.bench.dedup_hostile import template
-from tests.curate.engine_case import curate, run_on
+from tests.curate.engine_case import curate, damage, run_on
 from tests.reference.shingles import jaccard, ngrams
 
 SLICES = 3
@@ -150,11 +150,7 @@ def test_a_sample_and_a_named_version_add_nothing(one: LocalExecutor, copy: Path
 def test_a_damaged_file_is_named_and_refused(copy: Path, kind: str) -> None:
     segment = sorted((copy / "idx" / "segments").iterdir())[0]
     file = next(f for f in sorted(segment.glob(f"{kind}-*")) if f.stat().st_size > 2000)
-    content = bytearray(file.read_bytes())
-    middle = len(content) // 3
-    content[middle : middle + 64] = bytes(b ^ 0x55 for b in content[middle : middle + 64])
-    file.unlink()
-    file.write_bytes(content)
+    content = damage(file)
     done = curate("index", "verify", copy / "idx", check=False)
     assert (
         done.returncode == 1 and file.name in done.stderr and "Take the file from a copy" in done.stderr and "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ from curate.errors import RecipeError, StoreError
 from curate.executors.local import LocalExecutor
 from curate.steps.exact import REASON, DedupExact
 from curate.steps.exact_index import VALUES, Values, sorted_values
-from tests.curate.engine_case import curate, run_on, tree_digest
+from tests.curate.engine_case import curate, damage, run_on, tree_digest
 
 SLICES = 10
 STEPS = {
@@ -201,11 +201,7 @@ def test_a_damaged_file_is_named_and_refused(one: LocalExecutor, made: tuple[Pat
     shutil.copytree(made[0] / "text.idx", tmp_path / "text.idx")
     write(tmp_path, "in.jsonl", corpus()[:50])
     file = max((tmp_path / "text.idx" / "segments").glob("*/values-*"), key=lambda f: f.stat().st_size)
-    content = bytearray(file.read_bytes())
-    middle = len(content) // 3
-    content[middle : middle + 64] = bytes(b ^ 0x55 for b in content[middle : middle + 64])
-    file.unlink()
-    file.write_bytes(content)
+    damage(file)
     done = curate("index", "verify", tmp_path / "text.idx", check=False)
     assert done.returncode == 1 and str(file) in done.stderr and "Traceback" not in done.stderr
     with pytest.raises(toolkit.CurateError, match=file.name):
