@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from curate.executors.local import LocalExecutor
     from curate.recipe_nodes import Recipe
     from curate.runner import Display, Outcome
+
+
+EARLY = 4  # workers started before the number of tasks is known
 
 
 class DatasetResult:
@@ -69,7 +73,7 @@ def run(
     set: Sequence[str] = (),
     sample: int | None = None,
     workers: int | None = None,
-    executor: str = "local",
+    executor: str | Executor = "local",
     plugins: Sequence[str] = (),
     display: Display | None = None,
 ) -> Result:
@@ -77,14 +81,16 @@ def run(
 
     out: default runs/<recipe name>; with `sample` the folder's name gets the suffix @sample
     set: overrides such as "datasets.web.steps.language.min_score=0.8"
+    executor: "local", "ray", or one that `make_executor` made and that runs already
     Raises RecipeError before anything is written, RunError where the run stopped (call again to resume).
     """
-    from curate.recipe import load_recipe
-    from curate.runner import run_recipe
+    with make_executor(executor, workers) if isinstance(executor, str) else nullcontext(executor) as runner:
+        start_early(runner, recipe, out, sample)
+        from curate.recipe import load_recipe
+        from curate.runner import run_recipe
 
-    loaded = load_recipe(os.fspath(recipe), tuple(set), tuple(plugins))
-    with make_executor(executor, workers) as runner:
-        outcome = run_recipe(loaded, run_folder(loaded, out, sample), Announced(runner, display, loaded), display, tuple(only), sample)
+        loaded = load_recipe(os.fspath(recipe), tuple(set), tuple(plugins))
+        outcome = run_recipe(loaded, run_folder(loaded.name, out, sample), Announced(runner, display, loaded), display, tuple(only), sample)
     _describe(outcome.out, display)
     return Result(outcome)
 
@@ -134,9 +140,21 @@ class Announced:
         return None
 
 
-def run_folder(recipe: Recipe, out: str | os.PathLike[str] | None, sample: int | None) -> Path:
-    """Where a run's results go."""
-    folder = Path(out) if out is not None else Path("runs") / recipe.name
+def start_early(executor: Executor, recipe: str | os.PathLike[str], out: str | os.PathLike[str] | None, sample: int | None) -> None:
+    """Start the first workers of a new run: getting ready takes each a second, in which this process imports and reads the recipe.
+
+    Nothing starts where the folder holds a finished run, whose tasks may all be reused.
+    """
+    from curate.executors.local import LocalExecutor
+
+    folder = run_folder(Path(recipe).stem, out, sample)
+    if isinstance(executor, LocalExecutor) and os.path.isfile(recipe) and not (folder / "manifest.json").exists():
+        executor.start(EARLY)
+
+
+def run_folder(name: str, out: str | os.PathLike[str] | None, sample: int | None) -> Path:
+    """Where the results of a run of the recipe of that name go."""
+    folder = Path(out) if out is not None else Path("runs") / name
     return folder.with_name(folder.name + "@sample") if sample is not None else folder
 
 

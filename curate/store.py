@@ -14,21 +14,25 @@ Bytes go to tmp/, are flushed to disk and renamed; a crash leaves nothing that l
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
 import os
 import shutil
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from curate.errors import StoreError
 
 KEY_CHARS = 12
+SYNC_FILE_RANGE_WRITE = 2  # of sync_file_range(2): begin to write what is not yet being written
 DISTRIBUTIONS = "distributions.json"  # beside the parts of a dataset
 
 
@@ -69,6 +73,7 @@ class StageFolder:
         scratch.mkdir(parents=True)
         try:
             yield scratch
+            begin_flush(scratch)
             for file in sorted(scratch.rglob("*")):
                 if file.is_file():
                     flush(file)
@@ -177,6 +182,27 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def begin_flush(folder: Path) -> None:
+    """Have a folder's files written to disk while we compute, so that `flush` has less to wait for. Does nothing where the system can't."""
+    write = _sync_file_range()
+    if write is None:
+        return
+    for file in os.scandir(folder):
+        if file.is_file(follow_symlinks=False):
+            descriptor = os.open(file.path, os.O_RDONLY)
+            write(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE)
+            os.close(descriptor)
+
+
+@cache
+def _sync_file_range() -> Callable[..., int] | None:
+    """sync_file_range(2) of Linux's C library, or None."""
+    found = getattr(ctypes.CDLL(None), "sync_file_range", None) if sys.platform == "linux" else None
+    if found is not None:
+        found.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return found
 
 
 def flush_folder(path: Path) -> None:

@@ -48,7 +48,7 @@ def plan(
     loaded = load_recipe(str(recipe), set_ or (), plugin or ())
     if gpu is not None or price is not None:
         loaded = load_recipe(str(recipe), [*(set_ or ()), *for_gpu(loaded, gpu, price)], plugin or ())
-    record = plan_record(loaded, api.run_folder(loaded, out, None), tuple(only or ()))
+    record = plan_record(loaded, api.run_folder(loaded.name, out, None), tuple(only or ()))
     if as_json:
         emit(record)
     else:

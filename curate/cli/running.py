@@ -34,19 +34,23 @@ def run(
     verbose: VerboseOption = False,
 ) -> None:
     """Run a recipe. What is finished is reused; after an interruption the same command goes on."""
-    from rich.console import Console
-
     from curate import api
-    from curate.cli.display import make_display
     from curate.errors import Interrupted
-    from curate.report.funnel import print_summary, print_times
 
     try:
-        with make_display(quiet) as display:
-            result = api.run(recipe, out=out, only=only or (), set=set_ or (), sample=sample, workers=workers, executor=executor,
-                             plugins=plugin or (), display=display)  # fmt: skip
+        with api.make_executor(executor, workers) as runner:
+            api.start_early(runner, recipe, out, sample)
+            from curate.cli.display import make_display
+
+            with make_display(quiet) as display:
+                result = api.run(recipe, out=out, only=only or (), set=set_ or (), sample=sample, executor=runner,
+                                 plugins=plugin or (), display=display)  # fmt: skip
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted; run the same command to go on") from error
+    from rich.console import Console
+
+    from curate.report.funnel import print_summary, print_times
+
     if not quiet:
         console = Console(stderr=as_json)
         print_summary(console, result.manifest, str(result.out), result.seconds, result.tasks["run"], result.tasks["reused"])

@@ -36,7 +36,7 @@ def tune(
     from curate.tuning import tune as look
 
     loaded = load_recipe(str(recipe), set_ or (), plugin or ())
-    folder = api.run_folder(loaded, out, None)
+    folder = api.run_folder(loaded.name, out, None)
     try:
         with make_display(quiet) as display:
             found = look(loaded, folder.with_name(folder.name + "@tune"), sample, examples, display, workers)

@@ -64,9 +64,11 @@ def compile_modules(schedule: Schedule, pipes: Sequence[Connection]) -> Connecti
         for ready in wait(list(busy)):
             assert isinstance(ready, Connection)
             try:
-                ready.recv()
+                message = ready.recv()
             except (EOFError, ConnectionResetError):
                 return ready
+            if message[0] == "ready":  # it just started
+                continue
             schedule.finish(busy.pop(ready))
             idle.append(ready)
     return None

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -25,6 +26,8 @@ from curate.executors.executor import Progress
 
 WARM_UP_PROCESSES = 4  # more would mostly compile the small kernels that all modules share
 MAX_DEATHS = 200  # of one task; the worker itself gives up much sooner where nothing moves
+MAX_FALSE_STARTS = 3  # processes in a row that ended before they could take a task
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes of processes that somebody else ended
 
 
 class _Worker:
@@ -37,7 +40,7 @@ class _Worker:
         theirs.close()
         self.pipe: Connection = Connection(ours.detach())
         self.task: int | None = None
-        self.as_new = False
+        self.ready = self.as_new = False
 
     def give(self, job_path: str, index: int) -> None:
         self.task = index
@@ -48,6 +51,28 @@ class _Worker:
         self.pipe.close()
         self.process.kill()
         self.process.wait()
+
+
+class _Deaths:
+    """Counts the processes that ended while they had a task, and says when it is no use to go on."""
+
+    def __init__(self, job_path: str) -> None:
+        self._job_path = job_path
+        self._of_task: Counter[int] = Counter()
+        self._false_starts = 0
+
+    def note(self, task: int, worker: _Worker) -> None:
+        """One more. RunError where it is one too many."""
+        self._of_task[task] += 1
+        code = worker.process.wait()
+        self._false_starts = 0 if worker.ready or code in KILLED else self._false_starts + 1
+        if self._false_starts == MAX_FALSE_STARTS:
+            raise RunError(
+                f"{MAX_FALSE_STARTS} worker processes ended before their first task, the last with {code}; "
+                "see their messages above. Look at the memory of this machine and at the installation."
+            )
+        if self._of_task[task] > MAX_DEATHS:
+            raise RunError(f"Task {task} of {self._job_path} killed its process {MAX_DEATHS} times. Look at the memory of this machine.")
 
 
 class LocalExecutor:
@@ -76,7 +101,7 @@ class LocalExecutor:
     def run(self, job_path: str, tasks: Sequence[int], progress: Progress, whole_machine: bool = False) -> None:
         """Run the tasks; see Executor."""
         waiting = deque(tasks)
-        deaths = dict.fromkeys(tasks, 0)
+        deaths = _Deaths(job_path)
         extra: list[_Worker] = []
         if whole_machine:
             kept, self._wide = self._wide, None
@@ -95,11 +120,7 @@ class LocalExecutor:
                     if not self._listen(worker, progress):
                         busy.remove(worker)
                         if worker.process.poll() is not None or worker not in [*self._pool, *extra]:
-                            deaths[task] += 1
-                            if deaths[task] > MAX_DEATHS:
-                                raise RunError(
-                                    f"Task {task} of {job_path} killed its process {MAX_DEATHS} times. Look at the memory of this machine."
-                                )
+                            deaths.note(task, worker)
                             waiting.appendleft(task)
                             if whole_machine:
                                 extra[0] = _Worker(wide=True)
@@ -118,7 +139,10 @@ class LocalExecutor:
             if worker in self._pool:
                 self._pool.remove(worker)
             return False
-        kind, index = message[0], message[1]
+        worker.ready = True
+        kind, index = message[0], message[1] if len(message) > 1 else -1
+        if kind == "ready":
+            return True
         if kind == "progress":
             progress(-1, *message[2:])
             return True

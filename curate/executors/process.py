@@ -34,11 +34,12 @@ KEPT_BELOW = 2 << 30  # bytes: a process that had more at its peak is not kept f
 
 
 def serve(connection: Connection) -> None:
-    """Run tasks one after the other: receives (job path, index), sends progress, then done (and whether another wide task may follow) or the error."""
+    """Run tasks one after the other: says it is ready, receives (job path, index), sends progress, then done (and whether another wide task may follow) or the error."""
     from curate.errors import CurateError
     from curate.worker import execute
 
     environment = dict(os.environ)
+    connection.send(("ready",))
     while True:
         try:
             message = connection.recv()
@@ -76,8 +77,10 @@ def warm_up(modules: list[str]) -> None:
     """Compile the kernels of these modules, or load them from the cache."""
     import importlib
 
+    from curate.kernels.compiled import make_ready
+
     for module in modules:
-        importlib.import_module(f"curate.kernels.{module}")
+        make_ready(importlib.import_module(f"curate.kernels.{module}"))
 
 
 class _Throttle:

@@ -1,4 +1,4 @@
-"""How kernels are compiled: eagerly, with explicit signatures, cached in the user's cache folder.
+"""How kernels are compiled: with explicit signatures, when they are first needed, cached in the user's cache folder.
 
 One signature per kernel and read-only array types for inputs: numba takes writable arrays where read-only ones are
 declared, so a memory-mapped buffer and a fresh one share one compilation. No `fastmath`, no `parallel`: results must
@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from curate.kernels.cache import module_folder
@@ -22,6 +23,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 import numba
 from numba import types as types
 from numba.core import caching, entrypoints, typeinfer
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
 from numba.core.runtime import nrt
 
 
@@ -46,26 +49,55 @@ def rw2(scalar: Any) -> Any:
 
 
 def kernel(signature: Any, *, allocates: bool = True) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for exactly this signature, at import, without the interpreter lock.
+    """Compile a function for exactly this signature, or load it from the cache, when it is first called; it runs without the interpreter lock.
 
-    No wrapper for C callbacks is made of it, nor one for Python of what only kernels call (`inline`, `leaf`): 14 % of the time.
+    Not at import: half of the kernels are only called by other kernels, whose machine code holds theirs. No wrapper for C
+    callbacks is made, nor one for Python of what only kernels call (`inline`, `leaf`): 14 % of the compilation.
 
     Say `allocates=False` where neither it nor what it calls makes or returns an array (scratch comes as an argument).
     numba then counts no references. With counting, every array handed to an `inline` function that branches costs two
     atomic operations a call, often one call a character: a loop over UTF-8 went from 57 to 537 MB/s without it.
     """
     compile_: Any = numba.njit  # its types leave out `_nrt`
-    cache: Any = _Cache
 
     def decorate(function: Callable[..., Any]) -> Any:
         made = compile_(nogil=True, error_model="numpy", _nrt=allocates, no_cfunc_wrapper=True)(function)
-        with _own_cache(function), _no_extensions(), typeinfer.register_dispatcher(made):
-            made._cache = cache(function)
-            made.compile(signature)
-        made.disable_compile()
+        made.__class__, made.wanted = _Unready, signature
         return made
 
     return decorate
+
+
+class _Unready(CPUDispatcher):
+    """A kernel that nobody needed yet; an ordinary one of numba's after the first call, or when a kernel that calls it is compiled."""
+
+    wanted: Any  # its signature
+
+    def make_ready(self) -> None:
+        """Load it from the cache, or compile it; from then on it takes these types only."""
+        cache: Any = _Cache
+        with global_compiler_lock:  # the cache's folder is a setting of the process
+            with _own_cache(self.py_func), _no_extensions(), typeinfer.register_dispatcher(self):
+                self._cache = cache(self.py_func)
+                self.compile(self.wanted)
+            self.disable_compile()
+            self.__class__ = CPUDispatcher  # type: ignore[assignment]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        self.make_ready()
+        return self(*arguments, **named)
+
+    def get_call_template(self, arguments: Any, named: Any) -> Any:
+        """What numba asks for to compile a caller."""
+        self.make_ready()
+        return self.get_call_template(arguments, named)
+
+
+def make_ready(module: ModuleType) -> None:
+    """Compile all kernels that the module defines, or load them from the cache."""
+    for made in list(vars(module).values()):
+        if isinstance(made, _Unready) and made.py_func.__module__ == module.__name__:
+            made.make_ready()
 
 
 class _Cache(caching.FunctionCache):

@@ -22,7 +22,7 @@ from curate.figures import add, figures_of
 from curate.io.reader import Unreadable
 from curate.schema import ROW, ROW_COPY_SHIFT, ROW_TASK_SHIFT, concat, with_columns
 from curate.step import CorpusStep, DocumentsFn, Outcome, Step, Verdict
-from curate.store import StageFolder
+from curate.store import StageFolder, begin_flush
 from curate.worker.clock import Clock
 from curate.worker.ledger import Ledger, text_bytes
 from curate.worker.marks import Marks
@@ -79,6 +79,7 @@ def run_documents(job: dict[str, Any], folder: StageFolder, index: int, scratch:
         if sink is not None and len(done):
             with clock("write"):
                 sink.write(done)
+        begin_flush(scratch)
         report(len(rows.batch), text_bytes(rows.batch))
     receipt: dict[str, Any] = {"ledger": ledger.close(sink_rows=True), "distributions": ledger.distributions.record()}
     if emit is not None:

@@ -112,4 +112,4 @@ def damage(file: Path) -> bytes:
 def run_on(workers: LocalExecutor, recipe: Path, out: Path, sample: int | None = None) -> Result:
     """Run a recipe on processes that stay for the next run: starting one costs a second of CPU."""
     loaded = load_recipe(str(recipe))
-    return Result(run_recipe(loaded, run_folder(loaded, out, sample), workers, sample=sample))
+    return Result(run_recipe(loaded, run_folder(loaded.name, out, sample), workers, sample=sample))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from curate import store
 from curate.errors import StoreError
 from curate.store import Store, write_atomic
 
@@ -65,3 +66,18 @@ def test_write_atomic_replaces(tmp_path: Path) -> None:
         write_atomic(tmp_path / "f", content)
         assert (tmp_path / "f").read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_files_are_asked_for_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real call on this system, then what it is called with."""
+    (tmp_path / "part").write_bytes(b"x" * 5000)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to("nothing")
+    store.begin_flush(tmp_path)
+    assert (tmp_path / "part").read_bytes() == b"x" * 5000
+    asked: list[tuple[int, int, int, int]] = []
+    monkeypatch.setattr(store, "_sync_file_range", lambda: lambda *call: asked.append((os.fstat(call[0]).st_size, *call[1:])))
+    store.begin_flush(tmp_path)
+    assert asked == [(5000, 0, 0, 2)]
+    monkeypatch.setattr(store, "_sync_file_range", lambda: None)
+    store.begin_flush(tmp_path / "folder" / "that is not there")

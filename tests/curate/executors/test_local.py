@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from curate.errors import RunError
 from curate.executors.local import LocalExecutor
 from curate.store import Store
 
@@ -43,3 +45,16 @@ def test_files_of_the_users_folder_are_no_modules_of_a_worker(tmp_path: Path, mo
         executor.run(str(folder.job), [0], lambda task, rows, size, said="", share=0.0: ended.append(task))
         assert len(executor._pool) == 1
     assert [task for task in ended if task >= 0] == [0]
+
+
+def test_processes_that_cannot_start_end_the_run_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the two hundred deaths that a task may have: nothing is wrong with the task."""
+    started = tmp_path / "started"
+    broken = tmp_path / "python"
+    broken.write_text(f"#!/bin/sh\necho once >> {started}\nexit 9\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    folder = Store(tmp_path / "out").open_stage("s", "0" * 12, {"kind": "documents", "label": "s"})
+    with LocalExecutor(1) as executor, pytest.raises(RunError, match="3 worker processes ended before their first task, the last with 9"):
+        executor.run(str(folder.job), [0, 1, 2, 3], lambda task, rows, size, said="", share=0.0: None)
+    assert started.read_text().count("once") == 3
