@@ -138,6 +138,7 @@ def run_recipe(recipe: Recipe, out: Path, executor: Executor, display: Display |
 def _run_stage(job: Job, store: Store, executor: Executor, display: Display, outcome: Outcome) -> Done:
     folder = store.open_stage(job.label, job.key, job.content)
     waiting = [index for index in range(len(job.weights)) if folder.receipt(index) is None]
+    waiting.sort(key=lambda index: -job.weights[index])  # the largest first: a large one at the end would keep one worker only
     display.stage(job.label, job.stage.step_names(), job.weights, waiting)
     phase = job.stage.phase
     wide = job.stage.kind == "node" or (phase is not None and phase[1].whole_machine)
