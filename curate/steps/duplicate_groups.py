@@ -26,6 +26,7 @@ I64 = npt.NDArray[np.int64]
 BLOCK_SHINGLES = 1 << 20  # shingles of whole groups copied together: 8 MB
 GROUP_SHINGLES = 1 << 25  # a group with more is compared in slices, each with its strongest documents: 256 MB
 PASS_RECORDS = 1 << 22  # band records sorted at a time
+_COMPARED = ("pairs_compared", "pairs_at_threshold", "documents_compared_in_part")  # figures, in the order of the kernel's counts
 CUT_GROUPS = 2  # parts of cut buckets that a document goes into
 
 _KEY, _ROW = pa.field("key", pa.uint64()), pa.field(ROW, pa.int64())
@@ -111,20 +112,14 @@ def routes(rows: I64, side: pa.Table) -> Routes:
     return Routes(document[wanted], group[wanted], figures)
 
 
-def verify(records: pa.Table, keep: str | KeepBy, threshold: float, contained: bool) -> pa.Table:
-    """Compare the documents of all groups of a partition, some groups at a time."""
-    from curate.kernels.near_duplicates import COUNTS
-
+def verify(records: pa.Table, keep: str | KeepBy, threshold: float, contained: bool) -> Iterator[pa.Table]:
+    """Compare the documents of all groups of a partition, some groups at a time: edges of each block, with its figures."""
+    yield with_figures(EDGES.empty_table(), dict.fromkeys(_COMPARED, 0))
     light = records.drop_columns(["shingles"])
     order = pc.sort_indices(light, sort_keys=[("key", "ascending"), *claim_order(keep)]).to_numpy().astype(np.int64)
-    counts = np.zeros(len(COUNTS), np.int64)
-    found = [EDGES.empty_table()]
     for block in _blocks(records, order):
-        edges, more = _compare_block(light, records, block, keep, threshold, contained)
-        found.append(edges)
-        counts += more
-    figures = dict(zip(("pairs_compared", "pairs_at_threshold", "documents_compared_in_part"), counts.tolist(), strict=True))
-    return with_figures(pa.concat_tables(found), figures)
+        edges, counts = _compare_block(light, records, block, keep, threshold, contained)
+        yield with_figures(edges, dict(zip(_COMPARED, counts.tolist(), strict=True)))
 
 
 class Block(NamedTuple):

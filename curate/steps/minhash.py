@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from curate.figures import figures_of, with_figures
+from curate.figures import with_figures
 from curate.kernels.lsh import Layout, choose_layout, match_probability, mean_recall
 from curate.schema import ROW, with_columns
 from curate.step import Context, CorpusStep, DocumentsFn, Outcome, Phase, RecordsFn
@@ -232,14 +232,13 @@ class DedupMinhash(CorpusStep):
             return self._assign
         return self._bands(ctx) if phase == "bands" else self._gather(ctx)
 
-    def _verify(self, records: pa.Table) -> pa.Table:
+    def _verify(self, records: pa.Table) -> Iterator[pa.Table]:
         # Without verification the sets are band hashes, of which one in common is enough.
         wanted = (self.threshold, self.similarity == "containment") if self.verify else (1 / self.layout.bands, True)
-        if self.index is None:
-            return verify(records, self.keep, *wanted)
-        sets, proven = split_edges(records)
-        found = verify(sets, self.keep, *wanted)
-        return with_figures(pa.concat_tables([proven, found.replace_schema_metadata(None)]), figures_of(found))
+        if self.index is not None:
+            records, proven = split_edges(records)
+            yield proven
+        yield from verify(records, self.keep, *wanted)
 
     def _buckets(self, records: pa.Table) -> Iterator[pa.Table]:
         return bucket_records(self._reader(), group_buckets(records), records)
