@@ -1,7 +1,8 @@
 """Bitmaps of 64 bytes: bit k says something of byte k. What they find costs no branch a byte.
 
 LLVM makes one comparison and one move of mask bits for every vector register of bytes; the code is the same on every
-machine. Callers make sure that 64 bytes are there.
+machine. Callers make sure that 64 bytes are there. Where a branch decides between two bitmaps LLVM takes them apart byte by byte: mask
+them with all bits or none instead.
 """
 
 from __future__ import annotations
@@ -68,10 +69,29 @@ def _count_bits(_: Any, bits: Any) -> Any:
     return nb.int64(nb.uint64), generate
 
 
+def _copy32(_: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
+    """Type and code of copy32(source: u8[], at: i64, target: u8[], to: i64): 32 bytes at once, from and to any address, no bounds check."""
+    from llvmlite import ir
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = ir.VectorType(ir.IntType(8), 32)
+        places = []
+        for k in (0, 2):
+            array = context.make_array(signature.args[k])(context, builder, arguments[k])
+            places.append(builder.bitcast(builder.gep(array.data, [arguments[k + 1]]), row.as_pointer()))
+        value = builder.load(places[0])
+        value.align = 1
+        builder.store(value, places[1], align=1)
+        return context.get_dummy_value()
+
+    return nb.void(source, nb.int64, target, nb.int64), generate
+
+
 bytes_between: Any = intrinsic(_bytes_between)
 first_bit: Any = intrinsic(_first_bit)
 last_bit: Any = intrinsic(_last_bit)
 count_bits: Any = intrinsic(_count_bits)
+copy32: Any = intrinsic(_copy32)
 
 
 @leaf

@@ -22,7 +22,7 @@ import numpy as np
 from numba import types
 
 from curate.kernels import phrases
-from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, count_bits, first_bit, last_bit, low_bits
+from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, copy32, count_bits, first_bit, last_bit, low_bits
 from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
 from curate.kernels.phrases import find_phrases
 from curate.kernels.sentences import count_sentences
@@ -97,16 +97,36 @@ def _citation_width(data: Any, at: int, end: int) -> int:
     return found
 
 
+@kernel(types.void(ro(_u8), _i64, _i64, rw(_u8), _i64), allocates=False)
+def _copy(data: Any, start: Any, end: int, out: Any, at: Any) -> None:
+    """Write data[start:end] to out[at:]; up to 31 bytes after that may be written too where `out` has them."""
+    while start < end and start + 32 <= data.shape[0] and at + 32 <= out.shape[0]:
+        copy32(data, start, out, at)
+        start += 32
+        at += 32
+    for k in range(end - start):
+        out[at + k] = data[start + k]
+
+
 @kernel(_i64(ro(_u8), _i64, _i64, rw(_u8), _i64), allocates=False)
-def _without_citations(data: Any, start: int, end: int, out: Any, at: int) -> int:
-    """Write data[start:end] less its citations to out[at:]; return where that ends."""
+def _without_citations(data: Any, start: Any, end: int, out: Any, at: Any) -> Any:
+    """Write data[start:end] less its citations to out[at:]; return where that ends. As `_copy`, bytes after that may be written."""
+    copied = start
     while start < end:
+        if start + BLOCK <= data.shape[0]:
+            skip = first_bit(bytes_equal(data, start, ord("[")))
+            if skip:
+                start += skip
+                continue
         width = _citation_width(data, start, end) if data[start] == ord("[") else 0
-        if width == 0:
-            out[at] = data[start]
-            at += 1
-            width = 1
-        start += width
+        if width:
+            _copy(data, copied, start, out, at)
+            at += start - copied
+            copied = start + width
+        start += max(width, 1)
+    if copied < end:
+        _copy(data, copied, end, out, at)
+        at += end - copied
     return at
 
 
@@ -134,9 +154,8 @@ def _block_classes(data: Any, at: int, end: int, newlines: bool) -> tuple[int, i
     spaces, breaks, brackets, wide = zero, zero, zero, zero
     if at + BLOCK <= data.shape[0]:
         spaces = bytes_between(data, at, 0x09, 0x0D) | bytes_between(data, at, 0x1C, 0x20)
-        breaks = bytes_between(data, at, 0x0A, 0x0A if newlines else 0x0D)
-        if not newlines:
-            breaks |= bytes_between(data, at, 0x1C, 0x1E)
+        others = bytes_between(data, at, 0x0B, 0x0D) | bytes_between(data, at, 0x1C, 0x1E)
+        breaks = bytes_equal(data, at, 0x0A) | others & (zero if newlines else ~zero)
         brackets = bytes_equal(data, at, ord("["))
         wide = bytes_equal(data, at, 0xC2) | bytes_between(data, at, 0xE1, 0xE3)
         if wide:
@@ -298,8 +317,7 @@ def _clean_page(
                 counts[d, SENTENCES] += count_sentences(out, first, last) if cited else count_sentences(data, first, last)
             if not everything:
                 if not cited:
-                    for k in range(last - first):
-                        out[to + k] = data[first + k]
+                    _copy(data, first, last, out, to)
                 if to > o:
                     out[o] = 10
                 o = to + last - first
@@ -341,11 +359,11 @@ def clean_pages(
             continue
         if verdict[d] == PAGE_KEPT:
             first, last = strip(out, o, stop)
-            for k in range(last - first):
-                out[o + k] = out[first + k]
+            if first > o:
+                for k in range(last - first):
+                    out[o + k] = out[first + k]
             o += last - first
         else:
-            for k in range(end - start):
-                out[o + k] = data[start + k]
+            _copy(data, start, end, out, o)
             o += end - start
         out_offsets[d + 1] = o

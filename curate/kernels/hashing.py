@@ -25,6 +25,7 @@ SEED = np.uint64(0x9E3779B97F4A7C15)  # golden ratio, and odd constants of high 
 ODD1 = np.uint64(0xBF58476D1CE4E5B9)
 ODD2 = np.uint64(0x94D049BB133111EB)
 ODD3 = np.uint64(0xD6E8FEB86659FD93)
+_THREE = np.uint64(3 * int(SEED) % 2**64) ^ ODD2
 
 
 def _load64(_: Any, data: Any, at: Any) -> Any:
@@ -92,12 +93,42 @@ def hash_range(data: U8, start: int, end: int) -> Any:
 
 @leaf
 def hash_word(data: U8, start: int, end: int) -> Any:
-    """u64: the same hash; under eight bytes, as most words are, without a call (words are split 1.4 times as fast)."""
+    """u64: the same hash; under 16 bytes, as nearly all words are, without a call and without a branch on the size."""
     size = end - start
-    if size < 8 and start + 8 <= data.shape[0]:
-        rest = load64(data, start) & ((np.uint64(1) << np.uint64(8 * size)) - np.uint64(1))
-        return fold_multiply(fold_multiply(np.uint64(size) * SEED ^ ODD2 ^ rest, ODD3) ^ SEED, ODD1)
+    if size < 16 and start + 16 <= data.shape[0]:
+        state = np.uint64(size) * SEED ^ ODD2
+        longer = fold_multiply(state ^ load64(data, start), ODD1)
+        rest = load64(data, start + (size & 8)) & ((np.uint64(1) << np.uint64(8 * (size & 7))) - np.uint64(1))
+        return fold_multiply(fold_multiply((longer if size & 8 else state) ^ rest, ODD3) ^ SEED, ODD1)
     return hash_range(data, start, end)
+
+
+@leaf
+def hash_three(eight: Any) -> Any:
+    """u64: the same hash of the lowest three bytes of a little-endian word: a CJK character."""
+    return fold_multiply(fold_multiply(_THREE ^ (eight & np.uint64(0xFFFFFF)), ODD3) ^ SEED, ODD1)
+
+
+@leaf
+def hash_piece(data: U8, start: int, end: int) -> Any:
+    """u64: another hash of data[start:end], for lines and n-grams: twice as fast on long ones, one way through for 8 to 32 bytes.
+
+    The last 32 bytes are read as four words that may overlap. Only for tables that live in memory.
+    """
+    size = end - start
+    if size < 8:
+        return hash_word(data, start, end)
+    one = np.uint64(size) * SEED
+    two = one ^ ODD3
+    while end - start > 32:
+        one = fold_multiply(one ^ load64(data, start), ODD1 ^ load64(data, start + 8))
+        two = fold_multiply(two ^ load64(data, start + 16), ODD2 ^ load64(data, start + 24))
+        start += 32
+    size = min(size, 32)
+    start = end - size
+    one = fold_multiply(one ^ load64(data, start), ODD1 ^ load64(data, start + min(8, size - 8)))
+    two = fold_multiply(two ^ load64(data, start + max(0, size - 16)), ODD2 ^ load64(data, end - 8))
+    return fold_multiply(one ^ SEED, two ^ ODD3)
 
 
 @kernel(nb.void(ro(nb.uint8), ro(nb.int64), rw(nb.uint64)), allocates=False)

@@ -5,6 +5,11 @@ spaces are ("ab c" is "a bc"). They are compared by 64-bit hashes of the joined 
 
 Pruning, exact up to those hashes: joined n-grams of at least PREFIXES bytes can be the same only where their first so many
 bytes are. (Repeated 5-grams say nothing about joined 6-grams: "a b c d e f" and "ab c d e f g" share letters, not words.)
+Whether they are is asked of tables of bits, 32 to 64 a word of the text: two prefixes in one place leave an n-gram in that
+is then compared, and bits find a place of their own more often than bytes in the same memory do.
+
+Loops over words have no branches that a processor can't foresee, and index by numbers without a sign where they can: numba
+looks at others for those that count from the end.
 """
 
 from __future__ import annotations
@@ -13,52 +18,35 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
+from curate.kernels.blocks import copy32
 from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
-from curate.kernels.hashing import ODD1, ODD2, ODD3, SEED, fold_multiply, hash_range, load64
-from curate.kernels.ngram_tables import MIX1, power_of_two, slot, slot_shift
+from curate.kernels.hashing import ODD1, ODD2, fold_multiply, hash_piece, load64
+from curate.kernels.ngram_tables import power_of_two, slot_shift
 
 JOINED = (5, 6, 7, 8, 9, 10)
-PREFIXES = (12, 15, 22, 30)  # bytes: 4, 5, 7 and 10 CJK characters, 3 to 7 English words; at most 8 between two
-SLACK = 32  # bytes after the joined words that may be read or written: the longest prefix, two words of 64 bits
+PREFIXES = (12, 15, 23)  # bytes: 4, 5 and nearly 8 CJK characters, 3 to 6 English words; the first at most 16, at most 8 between two
+SLACK = 32  # bytes after the joined words that may be read or written: the longest prefix, a copy of 32
 
 _U = np.uint64
 _NEVER = 2**31 - 1
 
-_u8, _i32, _i64, _u64, _f64 = types.uint8, types.int32, types.int64, types.uint64, types.float64
-
-
-def _store64(_: Any, data: Any, at: Any, value: Any) -> Any:
-    """Type and code of store64(data: u8[], at: i64, value: u64): eight bytes to any address, no bounds check."""
-    from llvmlite import ir
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(64).as_pointer())
-        builder.store(arguments[2], address, align=1)
-        return context.get_dummy_value()
-
-    return types.void(data, types.int64, types.uint64), generate
-
-
-store64: Any = intrinsic(_store64)
+_u8, _i32, _u32, _i64, _u64, _f64 = types.uint8, types.int32, types.uint32, types.int64, types.uint64, types.float64
 
 
 @kernel(types.void(ro(_u8), ro(_i64), ro(_i32), _i64, _i64, rw(_u8), rw(_i64)), allocates=False)
 def _join(data: Any, start: Any, size: Any, a: int, n: int, joined: Any, at: Any) -> None:
     """Write the words of one document without spaces to `joined`, and where word i starts in it to at[i], i64[n+1].
 
-    Sixteen bytes are written at once where they can be read; those after the word are overwritten by the next one, and
-    `joined` has SLACK bytes for those after the last.
+    32 bytes are written at once where they can be read; those after the word are overwritten by the next one, and `joined`
+    has SLACK bytes for those after the last.
     """
     o = np.int64(0)
     for w in range(n):
         at[w] = o
         begin, width = start[a + w], size[a + w]
-        if begin + 16 <= data.shape[0] and width <= 16:
-            store64(joined, o, load64(data, begin))
-            store64(joined, o + 8, load64(data, begin + 8))
+        if begin + 32 <= data.shape[0] and width <= 32:
+            copy32(data, begin, joined, o)
         else:
             for k in range(width):
                 joined[o + k] = data[begin + k]
@@ -67,118 +55,136 @@ def _join(data: Any, start: Any, size: Any, a: int, n: int, joined: Any, at: Any
 
 
 @leaf
-def _hash_run(joined: Any, begin: int, end: int) -> Any:
-    """u64: hash of joined[begin:end]; sixteen bytes a step, the last ones read from the end (they may overlap)."""
-    size = end - begin
-    if size < 8:
-        return hash_range(joined, begin, end)
-    state = _U(size) * SEED
-    while end - begin > 16:
-        state = fold_multiply(state ^ load64(joined, begin), ODD1 ^ load64(joined, begin + 8))
-        begin += 16
-    begin = end - 16 if size >= 16 else begin
-    state = fold_multiply(state ^ load64(joined, begin), ODD2 ^ load64(joined, end - 8))
-    return fold_multiply(state ^ SEED, ODD3)
+def _note(pairs: Any, h: Any, shift: Any) -> None:
+    """Note a hash in a table of pairs of bits: the lower half of a word says that it came, the upper half that it came again."""
+    p = h >> shift
+    bit = _U(1) << (h & _U(31))
+    word = pairs[p]
+    pairs[p] = word | bit | ((word & bit) << _U(32))
 
 
-@kernel(types.void(ro(_u8), ro(_i64), _i64, rw(_u64), rw(_i32), rw(_i32), rw(_u8)), allocates=False)
-def _find_alone(joined: Any, at: Any, n: int, key: Any, cand: Any, alone: Any, seen: Any) -> None:
-    """Write to alone[i], i < n: no joined n-gram of at least so many bytes that starts at word i can repeat."""
-    nc = n
-    for i in range(n):
-        cand[i] = i
-    for stage in range(len(PREFIXES)):
-        prefix = PREFIXES[stage]
-        size = power_of_two(4 * nc)
-        shift = slot_shift(size)
-        for p in range(size):
-            seen[p] = 0
+@leaf
+def _came_again(pairs: Any, h: Any, shift: Any) -> Any:
+    """i64: 1 where the hash, or another that shares its bit, was noted twice."""
+    return np.int64(pairs[h >> shift] >> ((h & _U(31)) | _U(32)) & _U(1))
+
+
+@kernel(_i64(ro(_u8), ro(_i64), _i64, rw(_u64), rw(_u32), rw(_i32), rw(_u64)), allocates=False)
+def _candidates(joined: Any, at: Any, n: int, key: Any, cand: Any, alone: Any, pairs: Any) -> Any:
+    """Write the n-grams that may repeat to cand: the words they start at; return how many there are.
+
+    n: how many words start one of the shortest n-grams. alone[i], i in cand, written: no joined n-gram of at least so many
+    bytes that starts at word i can repeat. What lies behind the document's last word is read and does no harm: no n-gram holds it.
+    """
+    shift = slot_shift(power_of_two(n >> 1))
+    for p in range(power_of_two(n >> 1)):
+        pairs[p] = 0
+    for w in range(n):
+        h = fold_multiply(load64(joined, at[w]) ^ ODD1, load64(joined, at[w] + (PREFIXES[0] - 8)) ^ ODD2)
+        key[w] = h
+        _note(pairs, h, shift)
+    nc: Any = 0
+    for w in range(n):
+        again = _came_again(pairs, key[w], shift)
+        alone[w] = _NEVER if again else PREFIXES[0]
+        cand[nc] = w
+        nc += again | (at[w + JOINED[0]] - at[w] < PREFIXES[0])
+    for prefix in PREFIXES[1:]:
+        if nc < 2:
+            return nc
+        shift = slot_shift(power_of_two(nc >> 1))
+        for p in range(power_of_two(nc >> 1)):
+            pairs[p] = 0
         for q in range(nc):
-            i = cand[q]
-            h = key[i] if stage else load64(joined, at[i])
-            h = (h * MIX1) ^ load64(joined, at[i] + prefix - 8)
-            h ^= h >> _U(32)
+            i = np.int64(cand[q])
+            h = fold_multiply(key[i], load64(joined, at[i] + (prefix - 8)) ^ ODD2)
             key[i] = h
-            p = slot(h, shift)
-            seen[p] = (seen[p] << 1) | 1
-        k = 0
+            _note(pairs, h, shift)
+        k: Any = 0
         for q in range(nc):
-            i = cand[q]
-            alone[i] = prefix
+            i = np.int64(cand[q])
+            reach = min(np.int64(alone[i]), prefix | -_came_again(pairs, key[i], shift) & _NEVER)
+            alone[i] = reach
             cand[k] = i
-            k += 1 if seen[slot(key[i], shift)] > 1 else 0
+            k += at[i + JOINED[0]] - at[i] < reach
         nc = k
-    for q in range(nc):
-        alone[cand[q]] = _NEVER
+    return nc
 
 
-@kernel(_i64(ro(_u8), ro(_i64), ro(_i32), _i64, _i64, ro(_i32), _i64, rw(_u64), rw(_i32)), allocates=False)
-def _repeated_characters(joined: Any, at: Any, chars: Any, a: int, gram: int, cand: Any, nc: int, key: Any, slots: Any) -> Any:
-    """Return the characters of n-grams at cand[:nc] seen before, from left to right; a hit skips its words."""
+@kernel(_i64(ro(_u8), ro(_i64), ro(_i32), _i64, _i64, ro(_u32), _i64, rw(_u64), rw(_u32), rw(_u32)), allocates=False)
+def _repeated_characters(
+    joined: Any, at: Any, chars: Any, a: int, gram: int, cand: Any, nc: int, key: Any, slots: Any, hits: Any
+) -> Any:  # fmt: skip
+    """Return the characters of n-grams at cand[:nc] seen before, from left to right; a hit skips its words.
+
+    What is skipped or repeated can't be foreseen, so nothing here branches on it.
+    """
     size = power_of_two(4 * nc)
-    shift = slot_shift(size)
+    shift, mask = slot_shift(size), _U(size - 1)
     for place in range(size):
         slots[place] = 0
-    following: Any = np.int64(0)
-    repeated: Any = np.int64(0)
     for q in range(nc):
-        i = cand[q]
-        if i < following:
-            continue
-        h = _hash_run(joined, at[i], at[i + gram])
-        key[i] = h
-        p: Any = np.int64(h >> shift)
-        earliest = np.int64(slots[p]) - 1 if slots[p] else i
-        while key[earliest] != h:
-            p = (p + 1) & (size - 1)
-            earliest = np.int64(slots[p]) - 1 if slots[p] else i
-        slots[p] = earliest + 1
-        if earliest < i:
-            following = i + gram
-            for w in range(a + i, a + following):
-                repeated += chars[w]
+        i = np.int64(cand[q])
+        key[i] = hash_piece(joined, at[i], at[i + gram])
+    following: Any = np.int64(0)
+    found: Any = 0
+    for q in range(nc):
+        i = np.int64(cand[q])
+        h = key[i]
+        p = h >> shift
+        taken = np.int64(slots[p])
+        while key[taken - 1 if taken else i] != h:
+            p = (p + _U(1)) & mask
+            taken = np.int64(slots[p])
+        skipped = i < following
+        slots[p] = taken if skipped | (taken > 0) else i + 1
+        hit = (taken > 0) & (not skipped)
+        hits[found] = i
+        found += hit
+        following = i + gram if hit else following
+    repeated: Any = np.int64(0)
+    for q in range(found):
+        first = a + np.int64(hits[q])
+        for w in range(first, first + gram):
+            repeated += chars[w]
     return repeated
 
 
 @kernel(
     types.void(
         ro(_u8), ro(_i64), ro(_i32), ro(_i32), _i64, _i64, _i64, ro(_f64), types.boolean,
-        rw(_u8), rw(_i64), rw(_u64), rw(_i32), rw(_i32), rw(_i32), rw(_u8), _i64, rw2(_f64),
+        rw(_u8), rw(_i64), rw(_u64), rw(_u32), rw(_i32), rw(_u32), rw(_u32), rw(_u64), _i64, rw2(_f64),
     ),
     allocates=False,
 )  # fmt: skip
 def joined_shares(
     data: Any, start: Any, size: Any, chars: Any, a: int, n: int, length: int, bounds: Any, everything: bool,
-    joined: Any, at: Any, key: Any, cand: Any, alone: Any, slots: Any, seen: Any, d: int, out: Any,
+    joined: Any, at: Any, key: Any, cand: Any, alone: Any, hits: Any, slots: Any, pairs: Any, d: int, out: Any,
 ) -> None:  # fmt: skip
     """Write the shares of duplicate 5 to 10-grams of one document to out[d, 7:13]; stop at the first above its bound.
 
     data: u8[nbytes]; start, size, chars: fields of `Words`, of which a : a + n are the document's
-    joined: u8[bytes of the words + SLACK], at: i64[n + 1], key: u64[n], cand, alone: i32[n], slots: i32, seen: u8 of the
-    power of two that is at least 4 * n: scratch
+    joined: u8[bytes of the words + SLACK], at: i64[n + 1], key: u64[n], cand, hits: u32[n + 1], alone: i32[n], slots: u32 of
+    the power of two that is at least 4 * n, pairs: u64 of the one that is at least n / 2: scratch
     """
     if n < JOINED[0]:
         return
     _join(data, start, size, a, n, joined, at)
-    nc = n - JOINED[0] + 1
-    _find_alone(joined, at, nc, key, cand, alone, seen)
-    for i in range(nc):
-        cand[i] = i
+    nc = _candidates(joined, at, n - JOINED[0] + 1, key, cand, alone, pairs)
     for gram in JOINED:
-        if gram > n:
-            return
-        while nc and cand[nc - 1] + gram > n:
+        while nc and np.int64(cand[nc - 1]) + gram > n:
             nc -= 1
-        k = 0
-        for q in range(nc):
-            i = cand[q]
-            cand[k] = i
-            k += 1 if at[i + gram] - at[i] < alone[i] else 0
-        nc = k
+        if gram > JOINED[0]:
+            k = 0
+            for q in range(nc):
+                i = np.int64(cand[q])
+                cand[k] = i
+                k += at[i + gram] - at[i] < alone[i]
+            nc = k
         if nc < 2:
             return
         if bounds[gram + 2] == np.inf and not everything:
             continue
-        out[d, gram + 2] = _repeated_characters(joined, at, chars, a, gram, cand, nc, key, slots) / length
+        out[d, gram + 2] = _repeated_characters(joined, at, chars, a, gram, cand, nc, key, slots, hits) / length
         if out[d, gram + 2] > bounds[gram + 2] and not everything:
             return

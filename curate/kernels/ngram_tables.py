@@ -11,41 +11,30 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from curate.kernels.blocks import last_bit
 from curate.kernels.compiled import kernel, leaf, ro, rw
 
 _U = np.uint64
 MIX1 = _U(0x9E3779B97F4A7C15)
 MIX2 = _U(0xD6E8FEB86659FD93)
 
-_u8, _i32, _i64, _u64 = types.uint8, types.int32, types.int64, types.uint64
+_i32, _u32, _i64, _u64 = types.int32, types.uint32, types.int64, types.uint64
 
 
 @kernel(_i64(_i64), allocates=False)
 def power_of_two(least: int) -> int:
     """Smallest power of two that is at least 16 and at least that."""
-    size = 16
-    while size < least:
-        size <<= 1
+    size: int = np.int64(2) << last_bit(np.uint64(max(least, 16) - 1))
     return size
 
 
-@kernel(_u64(_i64), allocates=False)
-def slot_shift(size: int) -> Any:
-    """How far to shift a 64-bit hash so that it indexes a table of `size` (a power of two)."""
-    shift = _U(64)
-    while size > 1:
-        size >>= 1
-        shift -= _U(1)
-    return shift
-
-
 @leaf
-def slot(key: Any, shift: Any) -> Any:
-    """i64: where in a table the key belongs."""
-    return np.int64((key * MIX2) >> shift)
+def slot_shift(size: int) -> Any:
+    """u64: how far to shift a 64-bit hash so that it indexes a table of `size` (a power of two)."""
+    return np.uint64(64 - last_bit(np.uint64(size)))
 
 
-@kernel(_i64(ro(_u64), ro(_i32), _i64, rw(_i32), rw(_i32), rw(_i32)), allocates=False)
+@kernel(_i64(ro(_u64), ro(_u32), _i64, rw(_i32), rw(_i32), rw(_u32)), allocates=False)
 def count_exactly(key: Any, cand: Any, n: int, first: Any, count: Any, slots: Any) -> Any:
     """Count the n-grams at positions cand[:n], which ascend; return the most frequent one: count << 32, less its position.
 
@@ -59,17 +48,19 @@ def count_exactly(key: Any, cand: Any, n: int, first: Any, count: Any, slots: An
         slots[p] = 0
     # No branches that a processor can't foresee: half of the bigrams of a text are copies.
     top: Any = np.int64(1) << 32
+    mask = _U(size - 1)
     for q in range(n):
-        i = cand[q]
+        i = np.int64(cand[q])
         h = key[i]
-        p = slot(h, shift)
-        earliest = np.int64(slots[p]) - 1 if slots[p] else i
+        p = (h * MIX2) >> shift
+        earliest = np.uint32(slots[p] - 1) if slots[p] else np.uint32(i)
         while key[earliest] != h:
-            p = (p + 1) & (size - 1)
-            earliest = np.int64(slots[p]) - 1 if slots[p] else i
+            p = (p + _U(1)) & mask
+            earliest = np.uint32(slots[p] - 1) if slots[p] else np.uint32(i)
         slots[p] = earliest + 1
         first[i] = earliest
         count[i] = 0
-        count[earliest] += 1
-        top = max(top, (np.int64(count[earliest]) << 32) - earliest)
+        times = np.int64(count[earliest]) + 1
+        count[earliest] = times
+        top = max(top, (times << 32) - np.int64(earliest))
     return top

@@ -24,17 +24,18 @@ import numpy as np
 from numba import types
 
 from curate.kernels.compiled import kernel, ro, rw, rw2
+from curate.kernels.hashing import ODD1, ODD2, fold_multiply
 from curate.kernels.joined_grams import SLACK, joined_shares
-from curate.kernels.ngram_tables import MIX1, count_exactly, power_of_two, slot, slot_shift
+from curate.kernels.ngram_tables import count_exactly, power_of_two, slot_shift
 
 TOP = (2, 3, 4)
 _NEVER = 2**31 - 1
 
-_u8, _i32, _i64, _u64, _f64 = types.uint8, types.int32, types.int64, types.uint64, types.float64
+_u8, _i32, _u32, _i64, _u64, _f64 = types.uint8, types.int32, types.uint32, types.int64, types.uint64, types.float64
 _pair: Any = types.UniTuple(_i64, 2)  # type: ignore[no-untyped-call]  # numba has none
 
 
-@kernel(_i64(ro(_u64), _i64, _i64, rw(_u64), ro(_i32), _i64, rw(_u8), _u64), allocates=False)
+@kernel(_i64(ro(_u64), _i64, _i64, rw(_u64), ro(_u32), _i64, rw(_u8), _u64), allocates=False)
 def _fill_slots(raw: Any, a: int, gram: int, key: Any, cand: Any, nc: int, seen: Any, shift: Any) -> Any:
     """Write the keys of the n-grams at cand[:nc] (at every word below nc for bigrams) and count them by slot in `seen`.
 
@@ -43,11 +44,12 @@ def _fill_slots(raw: Any, a: int, gram: int, key: Any, cand: Any, nc: int, seen:
     for p in range(power_of_two(4 * nc)):
         seen[p] = 0
     fullest: Any = 0
+    first, last = np.uint64(a), np.uint64(a + gram - 1)  # without a sign nobody counts from the end
     for q in range(nc):
-        i = q if gram == 2 else np.int64(cand[q])
-        h = (raw[a + i] if gram == 2 else key[i]) * MIX1 + raw[a + i + gram - 1]
+        i = np.uint64(q if gram == 2 else cand[q])
+        h = fold_multiply((raw[first + i] if gram == 2 else key[i]) ^ ODD1, raw[last + i] ^ ODD2)
         key[i] = h
-        p = slot(h, shift)
+        p = h >> shift
         hits = np.int64(seen[p])
         hits += 1 if hits < 255 else 0
         seen[p] = hits
@@ -55,13 +57,13 @@ def _fill_slots(raw: Any, a: int, gram: int, key: Any, cand: Any, nc: int, seen:
     return fullest
 
 
-@kernel(_pair(ro(_u64), _i64, rw(_i32), _i64, ro(_u8), _u64, _i64, rw(_i32)), allocates=False)
+@kernel(_pair(ro(_u64), _i64, rw(_u32), _i64, ro(_u8), _u64, _i64, rw(_u32)), allocates=False)
 def _select(key: Any, gram: int, cand: Any, nc: int, seen: Any, shift: Any, least: int, few: Any) -> tuple[int, int]:
     """Thin cand[:nc] out to those whose slot was hit twice, write those with `least` hits to few; return how many of each."""
     twice = often = 0
     for q in range(nc):
         i = q if gram == 2 else np.int64(cand[q])
-        hits = seen[slot(key[i], shift)]
+        hits = seen[key[i] >> shift]
         cand[twice] = i
         twice += 1 if hits > 1 else 0
         few[often] = i
@@ -72,7 +74,7 @@ def _select(key: Any, gram: int, cand: Any, nc: int, seen: Any, shift: Any, leas
 @kernel(
     types.void(
         ro(_u64), ro(_i32), _i64, _i64, _i64, ro(_f64), types.boolean,
-        rw(_u64), rw(_i32), rw(_i32), rw(_i32), rw(_i32), rw(_i32), rw(_u8), _i64, rw2(_f64),
+        rw(_u64), rw(_u32), rw(_u32), rw(_i32), rw(_i32), rw(_u32), rw(_u8), _i64, rw2(_f64),
     ),
     allocates=False,
 )  # fmt: skip
@@ -88,18 +90,22 @@ def _top_shares(
     for gram in TOP:
         if gram > n:
             return
-        while gram > 2 and nc and cand[nc - 1] + gram > n:
+        while gram > 2 and nc and np.int64(cand[nc - 1]) + gram > n:
             nc -= 1
         shift = slot_shift(power_of_two(4 * nc))
-        least = max(_fill_slots(raw, a, gram, key, cand, nc, seen, shift), 2)
-        nc, often = _select(key, gram, cand, nc, seen, shift, least, few)
-        top = count_exactly(key, few, often, first, count, slots)
-        most = (top + _NEVER) >> 32
-        if most < least and least > 2:  # n-grams shared a slot: look at all that may be as frequent as the best so far
-            _, often = _select(key, 0, cand, nc, seen, shift, max(most, 2), few)
+        least = _fill_slots(raw, a, gram, key, cand, nc, seen, shift) if nc > 1 else 1
+        most, best = np.int64(1), np.int64(0)
+        if least < 2:
+            nc = 0
+        else:
+            nc, often = _select(key, gram, cand, nc, seen, shift, least, few)
             top = count_exactly(key, few, often, first, count, slots)
             most = (top + _NEVER) >> 32
-        best = (most << 32) - top
+            if most < least and least > 2:  # n-grams shared a slot: look at all that may be as frequent as the best so far
+                _, often = _select(key, 0, cand, nc, seen, shift, max(most, 2), few)
+                top = count_exactly(key, few, often, first, count, slots)
+                most = (top + _NEVER) >> 32
+            best = (most << 32) - top
         width = gram - 1
         for w in range(a + best, a + best + gram):
             width += chars[w]
@@ -108,9 +114,9 @@ def _top_shares(
             return
         k = 0
         for q in range(nc - 1):
-            i = cand[q]
+            i = np.int64(cand[q])
             cand[k] = i
-            k += 1 if cand[q + 1] == i + 1 else 0
+            k += 1 if np.int64(cand[q + 1]) == i + 1 else 0
         nc = k
 
 
@@ -132,10 +138,11 @@ def ngram_shares(
         if not skip[d] and z > a:
             most = max(most, z - a)
             longest = max(longest, start[z - 1] + size[z - 1] - start[a])
-    key, cand, few = np.empty(most, np.uint64), np.empty(most + 1, np.int32), np.empty(most + 1, np.int32)
-    first, frequency, slots = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(power_of_two(4 * most), np.int32)
-    seen, at = np.empty(power_of_two(4 * most), np.uint8), np.empty(most + 1, np.int64)
-    joined = np.zeros(longest + SLACK, np.uint8)
+    key, at, joined = np.empty(most, np.uint64), np.empty(most + 1, np.int64), np.zeros(longest + SLACK, np.uint8)
+    cand, few = np.empty(most + 1, np.uint32), np.empty(most + 1, np.uint32)
+    first, frequency = np.empty(most, np.int32), np.empty(most, np.int32)
+    slots, seen = np.empty(power_of_two(4 * most), np.uint32), np.empty(power_of_two(4 * most), np.uint8)
+    pairs = np.empty(power_of_two(most >> 1), np.uint64)
     tops = joins = everything
     for k in range(4, 7):
         tops |= bounds[k] != np.inf
@@ -155,5 +162,5 @@ def ngram_shares(
         if joins and (everything or not over):
             joined_shares(
                 data, start, size, chars, a, z - a, length[d], bounds, everything,
-                joined, at, key, cand, first, slots, seen, d, shares,
+                joined, at, key, cand, first, few, slots, pairs, d, shares,
             )  # fmt: skip

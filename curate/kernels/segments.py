@@ -23,7 +23,7 @@ from numba import types
 
 from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, count_bits, first_bit, low_bits
 from curate.kernels.compiled import kernel, leaf, ro, rw, rw2
-from curate.kernels.hashing import hash_range, load64
+from curate.kernels.hashing import hash_piece, load64
 from curate.kernels.ngram_tables import power_of_two
 from curate.kernels.whitespace import strip
 
@@ -145,7 +145,7 @@ def _segments(
         pieces += 1
         length = _measure(data, first, last)[0] if of_pieces else 0
         total += length
-        h = hash_range(data, first, last)
+        h = hash_piece(data, first, last)
         p = np.int64(h & _U(mask))
         while table[p]:
             other = abs(table[p]) - 1

@@ -16,7 +16,7 @@ from curate.kernels import tables
 from curate.kernels.blocks import BLOCK, bytes_between, count_bits, first_bit, low_bits
 from curate.kernels.compiled import kernel, ro, rw, rw2
 from curate.kernels.compiled import types as nb
-from curate.kernels.hashing import hash_range, hash_strings, seen_before, table_size
+from curate.kernels.hashing import hash_piece, hash_range, hash_strings, seen_before, table_size
 from curate.kernels.strings import views
 from curate.kernels.tables import LINE_BREAK, SPACE, TERMINAL, class_at, last_character
 from curate.kernels.words import ALL_SYMBOLS, HAS_LETTER, Words
@@ -131,24 +131,25 @@ def _count_words(
 
     keys: u64[2^k], zeros, 64 times as long as `listed`, so that hardly any other word meets one; last: i64[2^k], -1: the last document that had it.
     """
-    mask = keys.shape[0] - 1
+    repeated = not distinct
+    mask = np.uint64(keys.shape[0] - 1)
     for i in range(listed.shape[0]):
-        seen_before(keys, mask, listed[i])
+        seen_before(keys, keys.shape[0] - 1, listed[i])
     for d in range(doc.shape[0] - 1):
-        solid, solid_chars, lettered, found = 0, 0, 0, 0
-        for w in range(doc[d], doc[d + 1]):
-            if not flags[w] & ALL_SYMBOLS:
-                solid += 1
-                solid_chars += chars[w]
-            if flags[w] & HAS_LETTER:
-                lettered += 1
-            if size[w] <= longest:
-                at = np.int64(raw[w] & np.uint64(mask))
-                while keys[at] != np.uint64(0) and keys[at] != raw[w]:
-                    at = (at + 1) & mask
-                if keys[at] == raw[w]:
-                    found += last[at] != d or not distinct
-                    last[at] = d
+        solid, solid_chars, lettered, found = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        begin, end = np.uint64(doc[d]), np.uint64(doc[d + 1])
+        for w in range(begin, end):
+            wanted = np.int64(flags[w] & ALL_SYMBOLS == 0)
+            solid += wanted
+            solid_chars += chars[w] & -wanted
+            lettered += flags[w] & HAS_LETTER
+        for w in range(begin, end):
+            at = raw[w] & mask
+            while (keys[at] != np.uint64(0)) & (keys[at] != raw[w]):
+                at = (at + np.uint64(1)) & mask
+            match = keys[at] == raw[w]
+            found += match & ((last[at] != d) | repeated)
+            last[at] = d if match else last[at]
         out[0, d], out[1, d], out[2, d] = doc[d + 1] - doc[d], solid, solid_chars
         out[3, d], out[4, d] = lettered, found
 
@@ -258,7 +259,7 @@ def _newline_document(
             bits, _ = class_at(data, last_character(data, start, stop), stop, stage1, stage2)
             terminal += bits & TERMINAL != 0
             short += count <= short_chars
-            if seen_before(table, mask, hash_range(data, start, stop)):
+            if seen_before(table, mask, hash_piece(data, start, stop)):
                 duplicate += count
         start = stop + 1
     out[0, d], out[1, d], out[2, d], out[3, d], out[5, d] = lines, terminal, short, duplicate, chars

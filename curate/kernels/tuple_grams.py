@@ -34,7 +34,7 @@ from curate.kernels.tables import LETTER, SINGLE, WORD
 from curate.kernels.words import Words
 
 _NEVER = 2**31 - 1
-_u8, _i32, _i64, _u64, _f64 = types.uint8, types.int32, types.int64, types.uint64, types.float64
+_u8, _i32, _u32, _i64, _u64, _f64 = types.uint8, types.int32, types.uint32, types.int64, types.uint64, types.float64
 
 
 class WordArrays(NamedTuple):
@@ -111,7 +111,7 @@ def _begins_alphanumeric(data: Any, start: Any, size: Any, table: Any, out: Any)
         out[w] = table[code]
 
 
-@kernel(_f64(ro(_i64), _i64, _i64, _i64, _i64, ro(_i32), _i64, ro(_i32), ro(_i32), _i64, _i64), allocates=False)
+@kernel(_f64(ro(_i64), _i64, _i64, _i64, _i64, ro(_u32), _i64, ro(_i32), ro(_i32), _i64, _i64), allocates=False)
 def _top_share(
     at: Any, gram: int, reading: int, most: int, best: int, cand: Any, nc: int, first: Any, count: Any, whole: int, n: int
 ) -> float:
@@ -126,7 +126,7 @@ def _top_share(
     return float(longest * most / whole)
 
 
-@kernel(_f64(ro(_i64), _i64, _i64, ro(_i32), _i64, ro(_i32), ro(_i32), _i64, _i64), allocates=False)
+@kernel(_f64(ro(_i64), _i64, _i64, ro(_u32), _i64, ro(_i32), ro(_i32), _i64, _i64), allocates=False)
 def _duplicate_share(at: Any, gram: int, reading: int, cand: Any, nc: int, first: Any, count: Any, whole: int, n: int) -> float:
     """Return the share of duplicate n-grams. at: i64[n + 1], characters before each word."""
     repeated: Any = np.int64(0)
@@ -158,9 +158,9 @@ def _tuple_shares(doc: Any, raw: Any, chars: Any, reading: int, whole: Any, tops
     most_words = 0
     for d in range(len(doc) - 1):
         most_words = max(most_words, doc[d + 1] - doc[d])
-    key, at, cand = np.empty(most_words, np.uint64), np.empty(most_words + 1, np.int64), np.empty(most_words + 1, np.int32)
+    key, at, cand = np.empty(most_words, np.uint64), np.empty(most_words + 1, np.int64), np.empty(most_words + 1, np.uint32)
     first, count = np.empty(most_words, np.int32), np.empty(most_words, np.int32)
-    slots = np.empty(power_of_two(4 * most_words), np.int32)
+    slots = np.empty(power_of_two(4 * most_words), np.uint32)
     for d in range(len(doc) - 1):
         a, n = doc[d], doc[d + 1] - doc[d]
         at[0] = 0

@@ -23,7 +23,7 @@ from curate.kernels.blocks import bytes_between, count_bits, first_bit
 from curate.kernels.build_tables import two_stages
 from curate.kernels.compiled import kernel, leaf, ro, rw
 from curate.kernels.compiled import types as nb
-from curate.kernels.hashing import hash_word
+from curate.kernels.hashing import hash_three, hash_word, load64
 from curate.kernels.tables import JOINER, LETTER, SINGLE, SPACE, SYMBOL, WORD, ClassTable, class_at
 from curate.kernels.words import ALL_SYMBOLS, HAS_LETTER, Columns
 
@@ -40,6 +40,8 @@ UNSPACED = (
     (0xA9E0, 0xA9EF), (0xA9FA, 0xA9FE), (0xAA60, 0xAADF), (0x11700, 0x1172B), (0x11740, 0x11746),
 )  # fmt: skip
 KIND = WORD | SINGLE | SPACE
+_U = np.uint64
+_LOW4, _LOW6, _MIDDLE6 = _U(15), _U(63), _U(63 << 6)  # of a character of three bytes, read as a little-endian number
 UNSPACED_KIND = WORD | SINGLE  # with LETTER for a letter, without for a mark
 
 
@@ -103,12 +105,29 @@ def _by_character(
     That is what Chinese, Japanese and Thai hold: characters by themselves and marks between them. forced: take the first
     word whatever it is. Stops before the first word that has no room.
     """
+    room = len(start)
     while at < end:
+        while words < room and at + 3 <= end and at + 8 <= data.shape[0]:  # one CJK character after another
+            eight = load64(data, at)
+            code = np.int64((eight & _LOW4) << _U(12) | (eight >> _U(2)) & _MIDDLE6 | (eight >> _U(16)) & _LOW6)
+            bits = np.int64(stage2[np.int64(stage1[code >> 8]) << 8 | code & 255])
+            if (np.int64(eight & _U(0xF0)) != 0xE0) | (bits & KIND != SINGLE):
+                break
+            start[words] = at
+            size[words] = 3
+            raw[words] = hash_three(eight)
+            chars[words] = 1
+            flags[words] = (HAS_LETTER if bits & LETTER else 0) | (ALL_SYMBOLS if bits & SYMBOL else 0)
+            words += 1
+            at += 3
+            forced = False
+        if at == end:
+            break
         bits, width = class_at(data, at, end, stage1, stage2)
         if bits & SPACE:
             at += width
             continue
-        if words == len(start) or ((width == 1 or bits & KIND == WORD) and not forced):
+        if words == room or ((width == 1 or bits & KIND == WORD) and not forced):
             break
         begin = at
         at, some, every, count = _end_of_word(data, at + width, end, bits, stage1, stage2)
@@ -123,25 +142,30 @@ def _by_character(
 
 
 @leaf
-def _ascii(data: U8, at: int, n: int, blank: bool) -> Any:
+def _ascii(data: U8, at: int, n: int, blank: Any) -> Any:
     """Bitmaps of the ASCII characters in data[at:at+n], n < 64: (word, space, letter, symbol, joiner, others).
 
-    Of the first five, bits of other bytes mean nothing. Where 64 bytes are not there, all count as others.
+    Of the first five, bits of other bytes mean nothing. Where 64 bytes are not there, all count as others. blank: all bits
+    where words end at white space alone, else none; with a branch on it LLVM takes bitmaps apart byte by byte.
     """
     zero, valid = np.uint64(0), (np.uint64(1) << np.uint64(n)) - np.uint64(1)
     if at + 64 > data.shape[0]:
         return zero, zero, zero, zero, zero, valid
     letter = bytes_between(data, at, 0x41, 0x5A) | bytes_between(data, at, 0x61, 0x7A)
-    word = letter | bytes_between(data, at, 0x30, 0x39)
-    symbol = ~word
+    figure = letter | bytes_between(data, at, 0x30, 0x39)
     space = valid & (bytes_between(data, at, 0x09, 0x0D) | bytes_between(data, at, 0x1C, 0x20))
-    joiner = zero
-    if blank:
-        word = ~space
-    else:
-        word |= bytes_between(data, at, 0x5F, 0x5F)
-        joiner = bytes_between(data, at, 0x2D, 0x2E) | bytes_between(data, at, 0x27, 0x27)
-    return word, space, letter, symbol, joiner, valid & bytes_between(data, at, 0x80, 0xFF)
+    word = (~blank & (figure | bytes_between(data, at, 0x5F, 0x5F))) | (blank & ~space)
+    joiner = ~blank & (bytes_between(data, at, 0x2D, 0x2E) | bytes_between(data, at, 0x27, 0x27))
+    return word, space, letter, ~figure, joiner, valid & bytes_between(data, at, 0x80, 0xFF)
+
+
+@leaf
+def _accented(data: U8, at: int) -> Any:
+    """u64: bit k < 63 says that a letter of U+00C0 to U+00FF starts at data[at + k]: Western languages have few others beyond ASCII."""
+    if at + 64 > data.shape[0]:
+        return np.uint64(0)
+    second = bytes_between(data, at, 0x80, 0xBF) & ~(bytes_between(data, at, 0x97, 0x97) | bytes_between(data, at, 0xB7, 0xB7))
+    return bytes_between(data, at, 0xC3, 0xC3) & second >> np.uint64(1)
 
 
 @leaf
@@ -200,8 +224,8 @@ def _split(
     """
     room = len(start)
     words = doc[first]
-    blank = stage2[ord("-")] & WORD != 0  # split at white space alone
     zero, one = np.uint64(0), np.uint64(1)
+    blank = ~zero if stage2[ord("-")] & WORD else zero  # split at white space alone
     for d in range(first, len(offsets) - 1):
         at, end = offsets[d], offsets[d + 1]
         long = False  # the word at `at` does not end in the block
@@ -221,6 +245,9 @@ def _split(
             if other:
                 keep = ~other
                 word, letter, symbol, leads = word & keep, letter & keep, symbol & keep, leads & keep
+                firsts = _accented(data, at) & valid >> one
+                pairs = firsts | firsts << one
+                word, letter, leads, other = word | pairs, letter | pairs, leads | firsts, other & ~pairs
                 while other:
                     p = first_bit(other)
                     bits, width = class_at(data, at + p, end, stage1, stage2)
