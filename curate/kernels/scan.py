@@ -17,21 +17,21 @@ import numpy.typing as npt
 from numba import types
 
 from curate.kernels.compiled import kernel, leaf, ro, rw
-from curate.kernels.hashing import load64
+from curate.kernels.lanes import trailing_zeros
+from curate.kernels.scan_runs import IS_LOCAL, MAY_BE_PHONE, address, numbers, token
+from curate.kernels.scan_seeds import BYTES, seeds
 from curate.kernels.scan_tables import (
     CARD,
     CREDENTIALS,
     DIGIT,
     DOMAIN,
     EMAIL,
-    HEX,
     IBAN,
     IP,
     KEY,
     LOCAL,
     NATIONAL_ID,
     NATIONAL_NUMBER,
-    NUMERIC,
     PHONE,
     SEED,
     SSN,
@@ -46,14 +46,13 @@ LOCAL_BYTES = 128  # a local part has at most 64 code points of at most two byte
 DOMAIN_BYTES = 2400  # nine labels of at most 64 code points of at most four bytes
 CREDENTIALS_BYTES = 256  # user name, colon, password
 PHONE_WORD_BYTES = 40
-TOKEN_BYTES = 24  # longer tokens of letters and digits are no identity number
 IBAN_BYTES = 70  # 34 characters, a separator after each but the last, and a look ahead
 KEY_BYTES = 20_000
 
 _u = np.uint64
-_BYTE = _u(255)
+_ONE = _u(1)
 _PHO, _TEL, _FAX, _CAL, _MOB, _CEL = (int.from_bytes(word, "big") for word in (b"pho", b"tel", b"fax", b"cal", b"mob", b"cel"))
-_AT, _COLON, _PLUS, _ZERO = 0x40, 0x3A, 0x2B, 0x30
+_AT, _COLON = 0x40, 0x3A
 
 
 class Windows(NamedTuple):
@@ -66,18 +65,21 @@ class Windows(NamedTuple):
 
 
 @leaf
-def _next_seed(data, cls, i, e):  # type: ignore[no-untyped-def]
-    """Place of the first byte from i on that something may begin at, or e."""
-    while i + 8 <= e:
-        w = load64(data, i)
-        low = cls[w & _BYTE] | cls[(w >> _u(8)) & _BYTE] | cls[(w >> _u(16)) & _BYTE] | cls[(w >> _u(24)) & _BYTE]
-        high = cls[(w >> _u(32)) & _BYTE] | cls[(w >> _u(40)) & _BYTE] | cls[(w >> _u(48)) & _BYTE] | cls[w >> _u(56)]
-        if (low | high) & SEED:
-            break
-        i += 8
-    while i < e and not cls[data[i]] & SEED:
-        i += 1
-    return i
+def _seeds(data, cls, s, e, at):  # type: ignore[no-untyped-def]
+    """Bit k where something may begin at data[at + k], for the 64 bytes from `at` on of a document data[s:e]."""
+    if at > 0 and at + BYTES <= data.size:
+        mask = seeds(data, at)
+        if at == s and cls[data[s]] & DIGIT:
+            mask |= _ONE
+    else:  # the first and the last bytes of a buffer
+        mask = _u(0)
+        for i in range(at, min(at + BYTES, e)):
+            c = cls[data[i]]
+            if c & SEED and not (c & DIGIT and i > s and cls[data[i - 1]] & DIGIT):
+                mask |= _ONE << _u(i - at)
+    if e - at < BYTES:
+        mask &= (_ONE << _u(e - at)) - _ONE
+    return mask
 
 
 @leaf
@@ -88,71 +90,6 @@ def _emit(doc, start, end, kind, n, d, a, z, k):  # type: ignore[no-untyped-def]
         end[n] = z
         kind[n] = k
     return n + 1
-
-
-@leaf
-def _card_groups(g1, g2, g3):  # type: ignore[no-untyped-def]
-    """Whether digits in groups of these lengths can end a card's number, or three of its four groups of four."""
-    return g3 >= 12 or (g1 == 4 and ((g2 == 4 and g3 == 4) or (g2 == 6 and (g3 == 4 or g3 == 5))))
-
-
-@leaf
-def _numeric(data, cls, s, e, i):  # type: ignore[no-untyped-def]
-    """Measure the run of digits and separators at i: (end, a card's groups?, an SSN's 3-2-4 groups?, digits, a group with a leading 0?, a +?)."""
-    plus = (i > s and data[i - 1] == _PLUS) or (i > s + 1 and data[i - 2] == _PLUS)
-    lead = False
-    card = ssn = False
-    digits = 0
-    g1 = g2 = g3 = 0  # lengths of the last three groups of digits
-    z = i
-    while z < e and cls[data[z]] & NUMERIC:
-        if cls[data[z]] & DIGIT:
-            if g3 == 0 and data[z] == _ZERO:
-                lead = True
-            digits += 1
-            g3 += 1
-        else:
-            if data[z] == _PLUS:
-                plus = True
-            if g3:
-                card |= _card_groups(g1, g2, g3)
-                ssn |= g1 == 3 and g2 == 2 and g3 == 4
-                g1, g2, g3 = g2, g3, 0
-        z += 1
-    card |= _card_groups(g1, g2, g3)
-    ssn |= g1 == 3 and g2 == 2 and g3 == 4
-    return z, card, ssn, digits, lead, plus
-
-
-@leaf
-def _address(data, cls, low, e, i):  # type: ignore[no-untyped-def]
-    """Measure the run of hexadecimal digits, colons and dots around i: (start, end, an IP address in it?)."""
-    a = i
-    while a > low and cls[data[a - 1]] & HEX:
-        a -= 1
-    z = a
-    colons = digits = 0
-    group = quad = most = 0  # digits since the last separator (9: or a letter), groups of one to three joined by dots
-    double = False
-    while z < e and cls[data[z]] & HEX:
-        b = data[z]
-        if cls[b] & DIGIT:
-            digits += 1
-            group += 1
-        elif b == 0x2E:
-            quad = quad + 1 if 0 < group <= 3 else 0
-            group = 0
-            most = max(most, quad)
-        elif b == _COLON:
-            most = max(most, quad + 1 if 0 < group <= 3 else 0)
-            quad = group = 0
-            colons += 1
-            double |= z > a and data[z - 1] == _COLON
-        else:
-            group = 9
-        z += 1
-    most = max(most, quad + 1 if 0 < group <= 3 else quad)
-    return a, z, digits > 0 and (most >= 4 or colons >= 6 or (double and colons >= 2))
 
 
 @leaf
@@ -169,50 +106,6 @@ def _credentials(data, s, i):  # type: ignore[no-untyped-def]
         colon = colon or b == _COLON
         k -= 1
     return -1
-
-
-@leaf
-def _token(data, cls, low, e, i, shapes):  # type: ignore[no-untyped-def]
-    """Measure the token of letters and digits around the digit at i: (start, end, may it be an identity number?).
-
-    Two groups count too where one of `-`, `+` stands between them: 131052-308T, X-1234567-L.
-    """
-    a = i
-    while a > low and i - a < TOKEN_BYTES and (_capital_or_digit(cls, data[a - 1]) or _joins(cls, data, low, e, a - 1)):
-        a -= 1
-    code = _u(0)
-    kind, size, z = -1, 0, a
-    while z < e and z - a < TOKEN_BYTES + 8:
-        b = data[z]
-        if not _capital_or_digit(cls, b):
-            if _joins(cls, data, low, e, z):
-                z += 1
-                continue
-            break
-        now = 1 if cls[b] & DIGIT else 0
-        if now != kind:
-            if kind >= 0:
-                code = (code << _u(6)) | _u(32 * kind + min(size, 31))
-            kind, size = now, 0
-        size += 1
-        z += 1
-    code = (code << _u(6)) | _u(32 * max(kind, 0) + min(size, 31))
-    for j in range(shapes.size):
-        if shapes[j] == code:
-            return a, z, True
-    return a, z, False
-
-
-@leaf
-def _capital_or_digit(cls, b):  # type: ignore[no-untyped-def]
-    return 65 <= b <= 90 or (cls[b] & DIGIT) != 0
-
-
-@leaf
-def _joins(cls, data, low, e, i):  # type: ignore[no-untyped-def]
-    """Whether the byte at i joins two parts of one identity number."""
-    b = data[i]
-    return (b == 0x2D or b == _PLUS) and low < i < e - 1 and _capital_or_digit(cls, data[i - 1]) and _capital_or_digit(cls, data[i + 1])
 
 
 @leaf
@@ -275,45 +168,46 @@ def _is_long_iban(data, cls, e, i):  # type: ignore[no-untyped-def]
 @kernel(
     types.int64(
         ro(types.uint8), ro(types.int64), ro(types.uint8), types.int64,
-        ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64), ro(types.uint16), ro(types.uint8), ro(types.uint64),
+        ro(types.uint8), ro(types.int64), ro(types.int64), ro(types.int64), ro(types.uint16), ro(types.uint8), ro(types.uint64), ro(types.uint64),
         rw(types.int32), rw(types.int64), rw(types.int64), rw(types.uint8),
     ),
     allocates=False,
 )  # fmt: skip
-def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, countries, shapes, doc, start, end, kind):  # type: ignore[no-untyped-def]
+def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, countries, shapes, rows, doc, start, end, kind):  # type: ignore[no-untyped-def]
     """Write the windows of every document; return how many there are, which may be more than there was room for.
 
     wanted: bit k for each kind k. cls: as `classes`, with TRIGGER and SEED where `by_byte` has prefixes.
     """
     n = 0
-    numbers = wanted & ((1 << CARD) | (1 << SSN) | (1 << PHONE) | (1 << NATIONAL_ID))
+    any_number = wanted & ((1 << CARD) | (1 << SSN) | (1 << PHONE) | (1 << NATIONAL_ID))
     for d in range(offsets.size - 1):
         s = offsets[d]
         e = offsets[d + 1]
         past_number = past_address = past_email = past_token = s
         last_email = -1
-        i = s - 1
+        at = s - BYTES
+        mask = _u(0)
         while True:
-            i = _next_seed(data, cls, i + 1, e)
-            if i >= e:
+            while mask == 0 and at + BYTES < e:
+                at += BYTES
+                mask = _seeds(data, cls, s, e, at)
+            if mask == 0:
                 break
+            i = at + np.int64(trailing_zeros(mask))
+            mask &= mask - _ONE
             b = data[i]
             c = cls[b]
             if c & DIGIT:
-                if numbers and i >= past_number:
-                    z, card, ssn, digits, lead, plus = _numeric(data, cls, s, e, i)
+                if any_number and i >= past_number:
+                    z, card, ssn, national, phone = numbers(data, cls, rows, s, e, i)
                     a = max(past_number, i - 2)
                     if ssn and wanted & (1 << SSN):
                         n = _emit(doc, start, end, kind, n, d, a, z, SSN)
                     if card and wanted & (1 << CARD):
                         n = _emit(doc, start, end, kind, n, d, a, z, CARD)
-                    if digits >= 9 and wanted & (1 << NATIONAL_NUMBER):
+                    if national and wanted & (1 << NATIONAL_NUMBER):
                         n = _emit(doc, start, end, kind, n, d, a, z, NATIONAL_NUMBER)
-                    if (
-                        digits >= 7
-                        and wanted & (1 << PHONE)
-                        and (digits >= 10 or (digits == 9 and lead) or plus or _after_phone_word(data, s, i))
-                    ):
+                    if wanted & (1 << PHONE) and (phone == MAY_BE_PHONE or (phone == IS_LOCAL and _after_phone_word(data, s, i))):
                         n = _emit(doc, start, end, kind, n, d, a, z, PHONE)
                     past_number = z
                 if wanted & (1 << NATIONAL_ID) and i >= past_token:
@@ -321,7 +215,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                     while z < e and cls[data[z]] & DIGIT:
                         z += 1
                     if _beside_capital(data, s, e, i, z):
-                        a, z, found = _token(data, cls, past_token, e, i, shapes)
+                        a, z, found = token(data, cls, past_token, e, i, shapes)
                         if found:
                             n = _emit(doc, start, end, kind, n, d, a, z, NATIONAL_ID)
                         past_token = z
@@ -355,15 +249,12 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                     last_email = n
                     n = _emit(doc, start, end, kind, n, d, a, z, EMAIL)
                 past_email = z
-            if c & DIGIT or b == _COLON:
+            if c & DIGIT:
                 if wanted & (1 << IP) and i >= past_address:
-                    a, z, found = _address(data, cls, past_address, e, i)
+                    a, z, found = address(data, cls, past_address, e, i)
                     if found:
                         n = _emit(doc, start, end, kind, n, d, a, z, IP)
                     past_address = z
-                if c & DIGIT:
-                    while i + 1 < e and cls[data[i + 1]] & DIGIT:  # nothing begins within a group of digits
-                        i += 1
             elif c & TRIGGER and i > s and near[b] & near[256 + data[i - 1]] & near[512 + (data[i - 2] if i > s + 1 else 0)]:
                 for j in range(by_byte[b], by_byte[b + 1]):
                     size = first[j + 1] - first[j]
@@ -390,7 +281,7 @@ def windows(data: U8, offsets: I64, wanted: int, known: Hints) -> Windows:
     size = 1024 + int(offsets[-1] - offsets[0]) // 256
     while True:
         out = Windows(np.empty(size, np.int32), np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8))
-        found = _scan(data, offsets, table, wanted, *known.keys, known.countries, known.shapes, *out)
+        found = _scan(data, offsets, table, wanted, *known.keys, known.countries, known.shapes, known.rows, *out)
         if found <= size:
             return Windows(out.doc[:found], out.start[:found], out.end[:found], out.kind[:found])
         size = found

@@ -61,6 +61,7 @@ class Hints(NamedTuple):
     keys: Prefixes
     countries: U8  # u8[676], 1 where the letters (26 * first + second) are a country with IBANs
     shapes: U64  # u64, sorted; `shape` of the tokens of letters and digits that may be identity numbers
+    rows: U64  # u64[2r], `row` of each row of groups of digits that may be an identity number
 
 
 def shape(runs: str) -> int:
@@ -71,11 +72,20 @@ def shape(runs: str) -> int:
     return code
 
 
-def hints(keys: tuple[tuple[bytes, int], ...], countries: tuple[str, ...], shapes: tuple[str, ...]) -> Hints:
-    """Lay everything out for the kernel. Sizes in `shapes` are one character, 'a' for 10."""
+def row(groups: str) -> tuple[int, int]:
+    """(code, mask) of groups of digits with a separator between them, such as "3.3.3-2": eight bits a group, the low ones of its separator before its length."""
+    code = 0
+    for at, size in enumerate(groups[::2]):
+        code = (code << 8) | ((ord(groups[2 * at - 1]) & 7) << 5 if at else 0) | int(size)
+    return code, (1 << (8 * (len(groups) // 2) + 5)) - 1  # whatever stands before the first group
+
+
+def hints(keys: tuple[tuple[bytes, int], ...], countries: tuple[str, ...], shapes: tuple[str, ...], rows: tuple[str, ...] = ()) -> Hints:
+    """Lay everything out for the kernel. Sizes in `shapes` are one character, 'a' for 10; `rows` as `row` takes them."""
     table = np.zeros(676, np.uint8)
     table[[26 * (ord(c[0]) - 65) + ord(c[1]) - 65 for c in countries]] = 1
-    return Hints(prefixes(keys), table, np.array(sorted(map(shape, shapes)), np.uint64))
+    codes = np.array([number for groups in rows for number in row(groups)], np.uint64)
+    return Hints(prefixes(keys), table, np.array(sorted(map(shape, shapes)), np.uint64), codes)
 
 
 @cache
@@ -93,5 +103,5 @@ def classes() -> U8:
     mark(_DIGITS + _LETTERS + b"_.%+&~'-" + bytes(range(0x80, 0xC0)) + bytes(range(0xC3, 0xD5)), LOCAL)
     mark(_DIGITS + _LETTERS + b".-" + bytes(range(0x80, 0x100)), DOMAIN)
     mark(_DIGITS + _LETTERS + b"_", WORD)
-    mark(b"@:", SEED)
+    mark(b"@", SEED)
     return table

@@ -244,7 +244,8 @@ class PersonalData(Step):
         return action is not None and (self.mode == "annotate" or action == "annotate")
 
     def _acted_on(self, pairs: list[tuple[int, int]], finder: Finder) -> list[tuple[int, int]]:
-        return [pair for pair in pairs if self.action_of(finder.names[pair[1]]) is not None]
+        acted_on = {kind for kind in {kind for _, kind in pairs} if self.action_of(finder.names[kind]) is not None}
+        return [pair for pair in pairs if pair[1] in acted_on]
 
 
 class _Writes(Mapping[str, "Replace"]):

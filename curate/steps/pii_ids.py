@@ -11,6 +11,7 @@ and driving licence numbers, and all countries not listed here.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 from curate.steps import pii_id_checks as check
@@ -22,14 +23,16 @@ class Form(NamedTuple):
 
     country: str  # ISO 3166
     check: check.Check
-    words: re.Pattern[bytes] | None = None  # must stand in the CONTEXT_BYTES before it; None: check and form are enough
+    words: str | None = None  # pattern; must stand in the CONTEXT_BYTES before it; None: check and form are enough
 
 
 CONTEXT_BYTES = 48
 
 
-def _words(text: str) -> re.Pattern[bytes]:
-    return re.compile(rb"(?<![<_a-z0-9])(?:" + text.encode() + rb")(?![a-z])")
+@cache
+def _words(pattern: str) -> re.Pattern[bytes]:
+    """Compiled when the first number of its form turns up."""
+    return re.compile(rb"(?<![<_a-z0-9])(?:" + pattern.encode() + rb")(?![a-z])")
 
 
 # tokens of capitals and digits --------------------------------------------------------------------------------------
@@ -47,7 +50,7 @@ _TOKENS = {
     "fi": (rb"[0-9]{6}(?:[-+][0-9]{3}[A-FHJ-NPR-Y]|[A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y])", Form("FI", check.finnish_hetu)),
     "tw": (rb"[A-Z][1289][0-9]{8}", Form("TW", check.taiwanese)),
     "mx": (rb"[A-Z]{4}[0-9]{6}[HMX][A-Z]{5}[0-9A-Z][0-9]", Form("MX", check.mexican_curp)),
-    "ie": (rb"[0-9]{7}[A-W][A-IW]?", Form("IE", check.irish_pps, _words("ppsn?|personal public service"))),
+    "ie": (rb"[0-9]{7}[A-W][A-IW]?", Form("IE", check.irish_pps, "ppsn?|personal public service")),
 }
 # Runs of capitals and digits in them, without the dashes: what the scan looks for. Sizes in base 36.
 TOKEN_SHAPES = (
@@ -63,32 +66,32 @@ TOKEN_PATTERN = re.compile(
 # runs of digits -----------------------------------------------------------------------------------------------------
 _COMPACT: dict[int, tuple[Form, ...]] = {
     9: (
-        Form("CA", check.passes_luhn, _words("sin|nas|social insurance")),
-        Form("NL", check.dutch_bsn, _words("bsn|burgerservicenummer|sofi\\w{0,6}")),
-        Form("PT", check.portuguese, _words("nif|contribuinte")),
-        Form("IL", check.passes_luhn, _words("teudat zehut|israeli id|\u05ea\u05e2\u05d5\u05d3\u05ea \u05d6\u05d4\u05d5\u05ea")),
+        Form("CA", check.passes_luhn, "sin|nas|social insurance"),
+        Form("NL", check.dutch_bsn, "bsn|burgerservicenummer|sofi\\w{0,6}"),
+        Form("PT", check.portuguese, "nif|contribuinte"),
+        Form("IL", check.passes_luhn, "teudat zehut|israeli id|\u05ea\u05e2\u05d5\u05d3\u05ea \u05d6\u05d4\u05d5\u05ea"),
     ),
-    10: (Form("GB", check.british_nhs, _words("nhs")), Form("SE", check.swedish, _words("personnummer|personnr"))),
+    10: (Form("GB", check.british_nhs, "nhs"), Form("SE", check.swedish, "personnummer|personnr")),
     11: (
         Form("NO", check.norwegian),
-        Form("PL", check.polish_pesel, _words("pesel")),
-        Form("BR", check.brazilian_cpf, _words("cpf")),
-        Form("TR", check.turkish, _words("kimlik|tckn|tc no")),
-        Form("DE", check.german_tax, _words("steuer\\w{0,24}|idnr|identifikationsnummer|tax id|tin")),
-        Form("BE", check.belgian, _words("rijksregister\\w{0,8}|registre national|niss|insz|national number")),
+        Form("PL", check.polish_pesel, "pesel"),
+        Form("BR", check.brazilian_cpf, "cpf"),
+        Form("TR", check.turkish, "kimlik|tckn|tc no"),
+        Form("DE", check.german_tax, "steuer\\w{0,24}|idnr|identifikationsnummer|tax id|tin"),
+        Form("BE", check.belgian, "rijksregister\\w{0,8}|registre national|niss|insz|national number"),
     ),
     12: (
-        Form("IN", check.indian_aadhaar, _words("aadhaar|aadhar|uidai|uid")),
-        Form("JP", check.japanese, _words("my number|\u30de\u30a4\u30ca\u30f3\u30d0\u30fc|\u500b\u4eba\u756a\u53f7")),
-        Form("SE", check.swedish, _words("personnummer|personnr")),
+        Form("IN", check.indian_aadhaar, "aadhaar|aadhar|uidai|uid"),
+        Form("JP", check.japanese, "my number|\u30de\u30a4\u30ca\u30f3\u30d0\u30fc|\u500b\u4eba\u756a\u53f7"),
+        Form("SE", check.swedish, "personnummer|personnr"),
     ),
     13: (
-        Form("RO", check.romanian, _words("cnp|cod numeric personal")),
-        Form("ZA", check.south_african, _words("id|id number|id no|identity number|said")),
-        Form("KR", check.korean, _words("rrn|resident registration|\uc8fc\ubbfc\\S{0,24}")),
-        Form("TH", check.thai, _words("thai id|citizen id|national id|\u0e1b\u0e23\u0e30\u0e0a\u0e32\u0e0a\u0e19")),
+        Form("RO", check.romanian, "cnp|cod numeric personal"),
+        Form("ZA", check.south_african, "id|id number|id no|identity number|said"),
+        Form("KR", check.korean, "rrn|resident registration|\uc8fc\ubbfc\\S{0,24}"),
+        Form("TH", check.thai, "thai id|citizen id|national id|\u0e1b\u0e23\u0e30\u0e0a\u0e32\u0e0a\u0e19"),
     ),
-    14: (Form("BR", check.brazilian_cnpj, _words("cnpj")),),
+    14: (Form("BR", check.brazilian_cnpj, "cnpj"),),
     15: (Form("FR", check.french_nir),),
     18: (Form("CN", check.chinese_resident),),
 }
@@ -98,7 +101,7 @@ _GROUPED: dict[str, tuple[bytes, tuple[Form, ...]]] = {
     "rrn": (rb"[0-9]{6}-[1-8][0-9]{6}", (Form("KR", check.korean),)),
     "nordic": (
         rb"[0-9]{6}[-+][0-9]{4}|(?:19|20)[0-9]{6}-[0-9]{4}",
-        (Form("SE", check.swedish), Form("FI", check.finnish_hetu), Form("DK", check.danish, _words("cpr\\S{0,8}"))),
+        (Form("SE", check.swedish), Form("FI", check.finnish_hetu), Form("DK", check.danish, "cpr\\S{0,8}")),
     ),
     "nir": (rb"[12] [0-9]{2} [0-9]{2} [0-9]{2} [0-9]{3} [0-9]{3} [0-9]{2}", (Form("FR", check.french_nir),)),
     "belgian": (rb"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", (Form("BE", check.belgian),)),
@@ -113,6 +116,11 @@ _GROUPED: dict[str, tuple[bytes, tuple[Form, ...]]] = {
     ),
     "steuer": (rb"[0-9]{2} [0-9]{3} [0-9]{3} [0-9]{3}", (_COMPACT[11][4],)),
 }
+# What the scan looks for beside runs of nine digits and more: lengths of groups with what stands between them.
+NUMBER_SHAPES = (
+    "3.3.3-2", "2.3.3/4-2", "6-7", "6-4", "6+4", "8-4", "1 2 2 2 3 3 2", "2.2.2-3.2", "3.4.4.2", "3-2-4", "3 3 3", "3-3-3", "3 3 4", "3-3-4",
+    "4 4 4", "4-4-4", "2 3 3 3",
+)  # fmt: skip
 # Digits with spaces, or in one run, must not be part of a longer row of numbers.
 _ALONE = (rb"(?<![0-9][ ,:])", rb"(?! [0-9])")
 _ROWS = frozenset({"nir", "threes", "nhs", "fours", "steuer"})
@@ -129,7 +137,7 @@ NUMBER_PATTERN = re.compile(
 def _believed(form: Form, number: str, text: Document, start: int) -> bool:
     if not form.check(number):
         return False
-    return form.words is None or form.words.search(before(text, start, CONTEXT_BYTES)) is not None
+    return form.words is None or _words(form.words).search(before(text, start, CONTEXT_BYTES)) is not None
 
 
 def national_token(text: Document, match: Match) -> Span | None:

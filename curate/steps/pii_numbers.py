@@ -7,6 +7,7 @@ are wrong in one digit.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from curate.steps.pii_patterns import Document, Match, Span, before
 
@@ -49,16 +50,19 @@ _FORMS = (
     "MT4a5n18c MU4a19n3a NI4a20n NL4a10n NO11n OM3n16c PK4a16c PL24n PS4a21c PT21n QA4a21c RO4a16c RS18n RU14n15c SA2n18c SC4a20n3a SD14n SE20n "
     "SI15n SK20n SM1a10n12c SO19n ST21n SV4a20n TL19n TN20n TR6n16c UA6n19c VA18n VG4a16n XK16n YE4a4n18c"
 )
-_CLASS = {"n": "[0-9]", "a": "[A-Z]", "c": "[A-Z0-9]"}
+_CLASS = {"n": b"[0-9]", "a": b"[A-Z]", "c": b"[A-Z0-9]"}
 
 
-def _form(entry: str) -> re.Pattern[bytes]:
-    parts = re.findall(r"(\d+)([nac])", entry[2:])
-    return re.compile((entry[:2] + "[0-9]{2}" + "".join(f"{_CLASS[kind]}{{{size}}}" for size, kind in parts)).encode())
+_PARTS = {entry[:2].encode(): [(kind, int(size)) for size, kind in re.findall(r"(\d+)([nac])", entry[2:])] for entry in _FORMS.split()}
+IBAN_LENGTH = {country: 4 + sum(size for _, size in parts) for country, parts in _PARTS.items()}
 
 
-_FORM = {entry[:2].encode(): _form(entry) for entry in _FORMS.split()}
-IBAN_LENGTH = {entry[:2].encode(): 4 + sum(map(int, re.findall(r"\d+", entry))) for entry in _FORMS.split()}
+@cache
+def _form(country: bytes) -> re.Pattern[bytes]:
+    """The account numbers of a country; compiled when the first of them turns up."""
+    return re.compile(country + b"[0-9]{2}" + b"".join(b"%b{%d}" % (_CLASS[kind], size) for kind, size in _PARTS[country]))
+
+
 _IBAN_VALUE = {b: str(b - 48 if b < 58 else b - 55) for b in b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
@@ -80,7 +84,7 @@ def iban(text: Document, match: Match) -> Span | None:
         return None
     plain = b"".join(groups)
     past = match.start() + size
-    if not _FORM[found[:2]].fullmatch(plain) or (past < len(text) and _is_word(text[past])) or not mod97(plain):
+    if not _form(found[:2]).fullmatch(plain) or (past < len(text) and _is_word(text[past])) or not mod97(plain):
         return None
     return match.start(), past
 

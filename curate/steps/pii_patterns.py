@@ -105,7 +105,7 @@ _LARGE, _MEDIUM = 100, 32  # an outline or a version seldom has a number of this
 def _is_dotted_number(text: Document, match: Match, octets: list[int]) -> bool:
     """Whether four numbers with dots are rather a section or a version than an address."""
     near = before(text, match.start(), _NETWORK_BYTES)
-    if _VERSION_WORD.search(near):
+    if near[-4:].islower() and _VERSION_WORD.search(near):  # its last letter is one of the last four bytes
         return True
     if max(octets) >= _LARGE and octets[0]:
         return False
@@ -136,6 +136,8 @@ def ip_check(public_only: bool) -> SpanOf:
                 return None
         elif _is_dotted_number(text, match, [int(o) for o in found.split(b".")]):
             return None
+        elif not public_only:
+            return match.span()  # the pattern has none but addresses
         try:
             address = ipaddress.ip_address(found.decode("ascii"))
         except ValueError:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from curate.steps.pii_patterns import Match, before
@@ -34,7 +35,9 @@ PHONE_PATTERN = re.compile(
 _GROUP = re.compile(rb"[0-9]+")
 _DATE = re.compile(rb"\(?(?:[0-3]?[0-9]([ ./-])[01]?[0-9]\1(?:19|20)[0-9]{2}|(?:19|20)[0-9]{2}([ ./-])[01]?[0-9]\2[0-3]?[0-9])(?![0-9])")
 _EXTENSION = re.compile(rb"[ ,;]{0,2}(?:x|ext\.?|extension)[ .:]{0,2}[0-9]{1,6}(?![0-9A-Za-z_])", re.IGNORECASE)
-_GLUED = re.compile(rb"[0-9A-Za-z_]|[./-][0-9]")  # what must not follow a number
+_BEFORE_EXTENSION = b" ,;xXeE"
+_WORD = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+_TO_SPACES = bytes(b if 48 <= b < 58 else 32 for b in range(256))
 _COUNTING = "01234567890123456789 12345678910"
 _FEWEST_NATIONAL, _FEWEST_INTERNATIONAL = 9, 7  # digits; shorter national numbers exist, but most such runs are something else
 
@@ -47,6 +50,7 @@ _LOCAL_WORD = re.compile(  # and nothing but such words between it and the numbe
 )
 _PHONE_WORD = re.compile(rb"(?<![<a-z])(?:" + _LOCAL_WORDS + rb"|" + _OTHER_WORDS + rb")(?![a-z])")
 _WORD_BYTES = 32
+_FILL_BYTES = 5  # between a word of `_LOCAL_WORD` and the number at most four bytes are neither letter nor digit
 _BOOK_WORD = re.compile(rb"isbn|asin|issn")
 _NUMBER_BEFORE = re.compile(rb"[0-9](?: |\xc2\xa0|\xe2\x80\xaf)+-?\Z")
 _ROW_BEFORE = re.compile(rb"[0-9 ]*[0-9] +")  # nothing but numbers: no word can be in sight
@@ -56,16 +60,28 @@ _WIDE = re.compile(rb"(?:[ ]|\xc2\xa0|\xe2\x80\xaf){2}")
 _DATE_GROUP = re.compile(r"(?:1[5-9]|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])")
 _YEAR = re.compile(r"1[5-9][0-9]{2}|20[0-2][0-9]")
 _CHINESE_MOBILE = re.compile(r"1[3-9][0-9]{9}")
+_LAYOUT_GROUP = re.compile(r"\(\\d(?:\{(\d+)(?:,(\d+))?\})?\)")  # as numbering plans write them
+_MOST_FORMS = 1 << 14  # of numbers whose plans are remembered
 _OUTLINE_MOST = 12  # pairs that are all this small number sections (05.02.06.02.01) or are bytes
 
 
 class Layout(NamedTuple):
     """How a country writes the numbers of one pattern."""
 
-    leading: str  # patterns; compiled when a number is looked up, since most are never reached
-    number: str
+    leading: str  # pattern; compiled when a number is looked up, since most are never reached
+    number: str  # pattern; '' where the length alone decides
+    sizes: range  # of the number
     breaks: frozenset[int]  # positions between digits where groups end
     needs_prefix: bool  # written with the trunk prefix, always
+
+    def fits(self, number: str) -> bool:
+        """Whether this is a number of the pattern."""
+        in_form = len(number) in self.sizes and _compiled(self.leading).match(number) is not None
+        return in_form and (not self.number or _compiled(self.number).fullmatch(number) is not None)
+
+    def ends_groups(self, breaks: set[int]) -> bool:
+        """Whether groups that end there are this layout's; a trunk prefix may stand in a group of its own."""
+        return breaks <= self.breaks | {0}
 
 
 @cache
@@ -73,33 +89,49 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-class Plan(NamedTuple):
-    """Numbering plan of one region, for national significant numbers (without country code and trunk prefix)."""
+class Plan:
+    """Numbering plan of one region, for national significant numbers (without country code and trunk prefix).
 
-    prefix: str  # trunk prefix, '' where there is none
-    sizes: frozenset[int]
-    valid: re.Pattern[str]
-    mobile: re.Pattern[str]
-    layouts: tuple[Layout, ...]
-    dialled: re.Pattern[str]  # what may stand before a number: trunk prefix, carrier codes
-    rewrite: str | None  # what it becomes, where it is not simply left out
+    Patterns are compiled when they are first asked: most regions never see a candidate of theirs, and all of them take
+    a tenth of a second.
+    """
+
+    def __init__(self, found: PhoneMetadata, written: PhoneMetadata) -> None:
+        """found: what the package has of the region; written: of the region whose formats it uses."""
+        assert found.general_desc is not None  # every region has one
+        self.prefix = found.national_prefix or ""  # trunk prefix, '' where there is none
+        self.sizes = frozenset(found.general_desc.possible_length)
+        self.layouts = tuple(_layouts(written))
+        self._general = found.general_desc.national_number_pattern or "(?!)"
+        self._mobile = _described([found.mobile])
+        self._kinds = _described([
+            found.premium_rate, found.toll_free, found.shared_cost, found.voip, found.personal_number, found.pager, found.uan,
+            found.voicemail, found.fixed_line, found.mobile,
+        ])  # fmt: skip
+        self._dialled = found.national_prefix_for_parsing or "(?!)"  # what may stand before a number: trunk prefix, carrier codes
+        self._rewrite = found.national_prefix_transform_rule  # what it becomes, where it is not simply left out
 
     def is_valid(self, number: str) -> bool:
         """Whether libphonenumber's `is_valid_number` would be true."""
-        return len(number) in self.sizes and self.valid.fullmatch(number) is not None
+        in_general = len(number) in self.sizes and _compiled(self._general).fullmatch(number) is not None
+        return in_general and _compiled(self._kinds).fullmatch(number) is not None
+
+    def is_mobile(self, number: str) -> bool:
+        """Whether a valid number is a mobile telephone's."""
+        return _compiled(self._mobile).fullmatch(number) is not None
 
     def without_prefix(self, number: str) -> str | None:
         """The number without trunk prefix and carrier code, as libphonenumber's parser takes them off; None if it has none."""
-        match = self.dialled.match(number)
+        match = _compiled(self._dialled).match(number)
         if match is None or not match.end():
             return None
-        if self.rewrite is None or not match.re.groups or match.group(match.re.groups) is None:
+        if self._rewrite is None or not match.re.groups or match.group(match.re.groups) is None:
             return number[match.end() :]
-        return match.expand(self.rewrite) + number[match.end() :]
+        return match.expand(self._rewrite) + number[match.end() :]
 
     def layout(self, number: str) -> Layout | None:
         """The way this number is written; None where the plan has no rule for it."""
-        return next((x for x in self.layouts if _compiled(x.leading).match(number) and _compiled(x.number).fullmatch(number)), None)
+        return next((x for x in self.layouts if x.fits(number)), None)
 
 
 def _described(kinds: list[PhoneNumberDesc | None]) -> str:
@@ -120,24 +152,11 @@ def plan(region: str) -> Plan:
     found = PhoneMetadata.metadata_for_nongeo_region(int(region)) if region.isdigit() else PhoneMetadata.metadata_for_region(region)
     if found is None:
         raise ValueError(f"phonenumbers knows no region {region!r}")
-    general = found.general_desc
-    assert general is not None and found.country_code is not None  # every region has both
-    kinds = [
-        found.premium_rate, found.toll_free, found.shared_cost, found.voip, found.personal_number, found.pager, found.uan,
-        found.voicemail, found.fixed_line, found.mobile,
-    ]  # fmt: skip
-    home = found
+    written = found
     if not found.number_format and not region.isdigit():  # members of the North American plan share the formats of the US
-        home = PhoneMetadata.metadata_for_region(_main_region(found.country_code)) or found
-    return Plan(
-        found.national_prefix or "",
-        frozenset(general.possible_length),
-        re.compile(rf"(?=(?:{general.national_number_pattern or '(?!)'})\Z)(?:{_described(kinds)})"),
-        re.compile(_described([found.mobile])),
-        tuple(_layouts(home)),
-        re.compile(found.national_prefix_for_parsing or "(?!)"),
-        found.national_prefix_transform_rule,
-    )
+        assert found.country_code is not None  # every region has one
+        written = PhoneMetadata.metadata_for_region(_main_region(found.country_code)) or found
+    return Plan(found, written)
 
 
 def _main_region(calling_code: int) -> str:
@@ -151,12 +170,12 @@ def _layouts(found: PhoneMetadata) -> Iterator[Layout]:
         leading = rule.leading_digits_pattern[-1] if rule.leading_digits_pattern else ""
         written = rule.national_prefix_formatting_rule or ""
         needs = bool(found.national_prefix and found.national_prefix in written) and not rule.national_prefix_optional_when_formatting
+        pattern = rule.pattern or "(?!)"
+        groups = [(int(least or 1), int(most or least or 1)) for least, most in _LAYOUT_GROUP.findall(pattern)]
         # Groups of fixed length end at known places; the last one ends the number.
-        at, breaks = 0, set()
-        for size in re.findall(r"\(\\d(?:\{(\d+)(?:,\d+)?\})?\)", rule.pattern or "")[:-1]:
-            at += int(size or 1)
-            breaks.add(at)
-        yield Layout(leading, rule.pattern or "(?!)", frozenset(breaks), needs)
+        breaks = frozenset(accumulate(least for least, _ in groups[:-1]))
+        sizes = range(sum(least for least, _ in groups), sum(most for _, most in groups) + 1)
+        yield Layout(leading, "" if _LAYOUT_GROUP.sub("", pattern) == "" else pattern, sizes, breaks, needs)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -175,20 +194,50 @@ def is_international(digits: str) -> bool:
     return False
 
 
-def _is_national(digits: str, groups: tuple[int, ...], plans: tuple[Plan, ...]) -> bool:
-    """Whether digits written in groups of these lengths are a number of one of the plans."""
-    return any(_fits(digits, groups, p) for p in plans)
+class National:
+    """The plans of some regions, asked for numbers without a country code."""
+
+    def __init__(self, regions: tuple[str, ...]) -> None:
+        self._regions = regions
+        self._asked: dict[tuple[tuple[int, ...], str], list[_Writing]] = {}
+
+    def has(self, digits: str, groups: tuple[int, ...]) -> bool:
+        """Whether digits written in groups of these lengths are a number of one of the plans."""
+        known = self._asked.get((groups, digits[0]))
+        if known is None:
+            if len(self._asked) >= _MOST_FORMS:
+                self._asked.clear()
+            known = self._asked[groups, digits[0]] = [w for r in self._regions if (w := _writing(plan(r), groups, digits[0])) is not None]
+        return any(_fits(digits, groups, writing) for writing in known)
 
 
-def _fits(digits: str, groups: tuple[int, ...], p: Plan) -> bool:
-    skip = len(p.prefix)
-    if p.prefix and digits.startswith(p.prefix) and p.is_valid(digits[skip:]):
-        # Pairs all through are an outline number ("05.02.06.02.01") where the country does not write pairs.
-        lax = digits[0] == "0" and (len(groups) == 1 or max(groups) > 2)
-        return lax or _well_grouped(digits[skip:], groups, skip, p)
-    if digits[0] == "0" or not p.is_valid(digits):
-        return False
-    return _well_grouped(digits, groups, 0, p)
+class _Writing(NamedTuple):
+    """What of a plan can be written with these groups and this first digit. Most plans have nothing, which a look tells."""
+
+    plan: Plan
+    with_prefix: bool
+    lax: bool  # with the prefix any groups will do
+    bare: bool
+
+
+def _writing(p: Plan, groups: tuple[int, ...], first: str) -> _Writing | None:
+    """None where no number of the plan is written like this."""
+    size, skip = sum(groups), len(p.prefix)
+    # Pairs all through are an outline number ("05.02.06.02.01") where the country does not write pairs.
+    lax = first == "0" and (len(groups) == 1 or max(groups) > 2)
+    with_prefix = bool(p.prefix) and p.prefix[0] == first and size - skip in p.sizes
+    can = with_prefix and (lax or any(size - skip in x.sizes and x.ends_groups(_breaks(groups, skip)) for x in p.layouts))
+    bare = first != "0" and size in p.sizes
+    bare = bare and any(size in x.sizes and not x.needs_prefix and x.ends_groups(_breaks(groups, 0)) for x in p.layouts)
+    return _Writing(p, with_prefix, lax, bare) if can or bare else None
+
+
+def _fits(digits: str, groups: tuple[int, ...], writing: _Writing) -> bool:
+    p = writing.plan
+    number = digits[len(p.prefix) :]
+    if writing.with_prefix and digits.startswith(p.prefix) and p.is_valid(number):
+        return writing.lax or _well_grouped(number, groups, len(p.prefix), p)
+    return writing.bare and p.is_valid(digits) and _well_grouped(digits, groups, 0, p)
 
 
 def _well_grouped(number: str, groups: tuple[int, ...], skip: int, p: Plan) -> bool:
@@ -196,13 +245,12 @@ def _well_grouped(number: str, groups: tuple[int, ...], skip: int, p: Plan) -> b
     layout = p.layout(number)
     if layout is None or (layout.needs_prefix and not skip):
         return False
-    if len(groups) == 1:
-        return p.mobile.fullmatch(number) is not None
-    at, breaks = -skip, set()
-    for size in groups[:-1]:
-        at += size
-        breaks.add(at)
-    return breaks <= layout.breaks | {0}
+    return p.is_mobile(number) if len(groups) == 1 else layout.ends_groups(_breaks(groups, skip))
+
+
+def _breaks(groups: tuple[int, ...], skip: int) -> set[int]:
+    """Where the groups but the last end, counted behind the trunk prefix."""
+    return {end - skip for end in accumulate(groups[:-1])}
 
 
 class Candidate(NamedTuple):
@@ -268,14 +316,11 @@ def _is_local(c: Candidate) -> bool:
 
 def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple[int, int] | None]:
     """Return the check of phone numbers that looks for national forms of `regions`; the longest valid one wins."""
-
-    @cache
-    def plans() -> tuple[Plan, ...]:
-        return tuple(plan(r) for r in regions)
+    national = National(regions)
 
     def is_national(text: memoryview, start: int, past: int, groups: tuple[str, ...], near: bytes, local: bool) -> bool:
         digits = "".join(groups)
-        valid = len(digits) >= _FEWEST_NATIONAL and _is_national(digits, tuple(map(len, groups)), plans())
+        valid = len(digits) >= _FEWEST_NATIONAL and national.has(digits, tuple(map(len, groups)))
         if not valid and not local:  # most candidates end here
             return False
         c = Candidate(bytes(text[start:past]), groups, near, bytes(text[past : past + 8]))
@@ -287,31 +332,49 @@ def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple
 
     def span_of(text: memoryview, match: Match) -> tuple[int, int] | None:
         found, start = match.group(), match.start()
-        row = start > 1 and text[start - 1] == 0x20 and not found.translate(None, b"0123456789 ")
-        if row and _ROW_BEFORE.fullmatch(text, max(0, start - _WORD_BYTES), start):
+        if _is_in_row(text, found, start):
             return None
-        spots = [m.span() for m in _GROUP.finditer(found)]
-        international = b"+" in found
-        if not international:
-            if _DATE.match(found):
-                return None
-            cut = next((i for i, (a, z) in enumerate(spots) if i and z - a < 2), len(spots))
-            spots = spots[:cut]
-        groups = tuple(found[a:z].decode("ascii") for a, z in spots)
-        near = b"" if international else before(text, start, _WORD_BYTES)
-        local = not international and _LOCAL_WORD.search(near) is not None
-        for last in range(len(spots), 0, -1):
-            digits = "".join(groups[:last])
-            if len(digits) < _FEWEST_INTERNATIONAL:
-                break
-            past = start + spots[last - 1][1]
-            extension = _EXTENSION.match(text, past, past + 24)
-            if extension is None and _GLUED.match(text, past):
-                continue
-            if not international and last == 2 and found[spots[0][1] : spots[1][0]] == b".":
-                continue  # a decimal fraction
-            if is_international(digits) if international else is_national(text, start, past, groups[:last], near, local):
-                return start, extension.end() if extension else past
-        return None
+        groups = tuple(found.translate(_TO_SPACES).decode("ascii").split())
+        if b"+" in found:
+            return _longest(text, found, start, groups, lambda past, given: is_international("".join(given)))
+        # What national numbers end with: groups of one digit are none of theirs.
+        groups = groups[: next((i for i, group in enumerate(groups) if i and len(group) < 2), len(groups))]
+        digits = sum(map(len, groups))
+        if digits < _FEWEST_INTERNATIONAL or _DATE.match(found):
+            return None
+        near = before(text, start, _WORD_BYTES)
+        local = near[-_FILL_BYTES:].islower() and _LOCAL_WORD.search(near) is not None
+        if digits < _FEWEST_NATIONAL and not local:
+            return None
+        return _longest(text, found, start, groups, lambda past, given: is_national(text, start, past, given, near, local))
 
     return span_of
+
+
+def _is_in_row(text: memoryview, found: bytes, start: int) -> bool:
+    """Whether a number of digits and spaces stands behind nothing but such numbers: no word can be in sight."""
+    if not start or text[start - 1] != 0x20 or found.translate(None, b"0123456789 "):
+        return False
+    return _ROW_BEFORE.fullmatch(text, max(0, start - _WORD_BYTES), start) is not None
+
+
+def _longest(
+    text: memoryview, found: bytes, start: int, groups: tuple[str, ...], is_number: Callable[[int, tuple[str, ...]], bool]
+) -> tuple[int, int] | None:
+    """The longest row of the first groups that is a number and may end where it does, with its extension."""
+    ends = [m.end() for m in _GROUP.finditer(found)]
+    digits = sum(map(len, groups))
+    for last in range(len(groups), 0, -1):
+        if digits < _FEWEST_INTERNATIONAL:
+            break
+        digits -= len(groups[last - 1])
+        past = start + ends[last - 1]
+        follows = text[past] if past < len(text) else 0
+        extension = _EXTENSION.match(text, past, past + 24) if follows in _BEFORE_EXTENSION else None
+        if extension is None and (follows in _WORD or (follows in b"./-" and past + 1 < len(text) and 48 <= text[past + 1] < 58)):
+            continue  # glued to what follows
+        if last == 2 and found[ends[0] : ends[1] - len(groups[1])] == b"." and b"+" not in found:
+            continue  # a decimal fraction
+        if is_number(past, groups[:last]):
+            return start, extension.end() if extension else past
+    return None

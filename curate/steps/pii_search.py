@@ -15,7 +15,7 @@ from curate.kernels.scan import windows
 from curate.kernels.scan_tables import KINDS, hints
 from curate.kernels.strings import I64, U8
 from curate.steps.pii_actions import Replace, tag
-from curate.steps.pii_ids import TOKEN_SHAPES
+from curate.steps.pii_ids import NUMBER_SHAPES, TOKEN_SHAPES
 from curate.steps.pii_numbers import IBAN_LENGTH
 from curate.steps.pii_patterns import STARTS_WINDOW, PiiType, search
 from curate.steps.pii_secrets import KEY_PREFIXES
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_ROUNDS = 12
 TAGS_FROM_ROUND = 6
-HINTS = hints(KEY_PREFIXES, tuple(c.decode() for c in IBAN_LENGTH), TOKEN_SHAPES)
+HINTS = hints(KEY_PREFIXES, tuple(c.decode() for c in IBAN_LENGTH), TOKEN_SHAPES, NUMBER_SHAPES)
 
 
 class Find(NamedTuple):

@@ -19,10 +19,10 @@ MIN_KEY_ENTROPY = 2.5  # bits a character: 'xxxxxxxx' has 0, 16 random letters a
 
 # (literal beginning, place of its rarest byte, what follows). The scan looks for the literal where that byte stands.
 _TOKENS: tuple[tuple[bytes, int, bytes], ...] = (
-    (b"AKIA", 2, rb"[A-Z0-9]{16}"),  # AWS: access keys, temporary ones, bearer tokens
-    (b"ASIA", 2, rb"[A-Z0-9]{16}"),
-    (b"LTAI", 3, _A + rb"{12,24}+"),  # Alibaba Cloud
-    (b"AKID", 2, _A + rb"{32}"),  # Tencent Cloud
+    (b"AKIA", 1, rb"[A-Z0-9]{16}"),  # AWS: access keys, temporary ones, bearer tokens
+    (b"ASIA", 3, rb"[A-Z0-9]{16}"),
+    (b"LTAI", 1, _A + rb"{12,24}+"),  # Alibaba Cloud
+    (b"AKID", 1, _A + rb"{32}"),  # Tencent Cloud
     (b"AIza", 2, _W + rb"{35}"),  # Google
     (b"GOCSPX-", 6, _W + rb"{28}"),
     (b"ya29.", 4, _W + rb"{40,1000}+"),
@@ -35,7 +35,7 @@ _TOKENS: tuple[tuple[bytes, int, bytes], ...] = (
     (b"pplx-", 4, _A + rb"{40,64}+"),
     *((p, len(p) - 1, _A + rb"{16,250}+") for p in (b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_")),  # Stripe
     (b"whsec_", 5, _B64 + rb"{32,64}+"),
-    *((b"xox%c-" % c, 4, rb"[A-Za-z0-9-]{10,250}+") for c in b"abeoprs"),  # Slack
+    *((b"xox%c-" % c, 1, rb"[A-Za-z0-9-]{10,250}+") for c in b"abeoprs"),  # Slack
     (b"xapp-", 4, rb"[A-Za-z0-9-]{10,250}+"),
     (b"hf_", 2, _A + rb"{30,64}+"),  # Hugging Face
     (b"npm_", 3, _A + rb"{36}"),
@@ -49,17 +49,17 @@ _TOKENS: tuple[tuple[bytes, int, bytes], ...] = (
     (b"lin_api_", 7, _A + rb"{40}"),  # Linear
     (b"ntn_", 3, _A + rb"{40,50}+"),  # Notion
     (b"glsa_", 4, _A + rb"{32}_[A-Fa-f0-9]{8}"),  # Grafana
-    (b"PMAK-", 4, _H + rb"{24}-" + _H + rb"{34}"),  # Postman
-    (b"NRAK-", 4, rb"[A-Z0-9]{27}"),  # New Relic
+    (b"PMAK-", 3, _H + rb"{24}-" + _H + rb"{34}"),  # Postman
+    (b"NRAK-", 3, rb"[A-Z0-9]{27}"),  # New Relic
     (b"pul-", 3, _H + rb"{40}"),  # Pulumi
-    (b"hvs.", 3, _W + rb"{24,250}+"),  # Vault
+    (b"hvs.", 1, _W + rb"{24,250}+"),  # Vault
     (b"dckr_pat_", 8, _W + rb"{24,40}+"),
     (b"figd_", 4, _W + rb"{38,50}+"),
     (b"sbp_", 3, _H + rb"{40}"),  # Supabase
     (b"sntrys_", 6, _W + rb"{40,250}+"),  # Sentry
     (b"r8_", 2, _A + rb"{37}"),  # Replicate
     (b"ATATT3xFfG", 9, rb"[A-Za-z0-9_=-]{100,250}+"),  # Atlassian
-    (b"AGE-SECRET-KEY-1", 10, rb"[A-Z0-9]{58}"),
+    (b"AGE-SECRET-KEY-1", 14, rb"[A-Z0-9]{58}"),
     (b"eyJ", 2, _W + rb"{8,2000}+\.eyJ" + _W + rb"{8,8000}+\." + _W + rb"{16,2000}+"),  # JSON web token, signed
 )
 _BLOCK_HEAD = b"-----BEGIN"
@@ -80,7 +80,7 @@ KEY_PATTERN = re.compile(
     rb"(?<![A-Za-z0-9_-])(?:" + b"|".join(re.escape(head) + tail for head, _, tail in _TOKENS) + rb")(?![A-Za-z0-9_])"
     rb"|(?<![A-Za-z0-9_])(?:" + _BLOCK + rb"|" + _NAMED + rb")"
 )  # fmt: skip
-KEY_PREFIXES = ((_BLOCK_HEAD, 5), *((head, at) for head, at, _ in _TOKENS), *_NAMES, (b"AccountKey=", 7))
+KEY_PREFIXES = ((_BLOCK_HEAD, 8), *((head, at) for head, at, _ in _TOKENS), *_NAMES, (b"AccountKey=", 7))
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/=]{32}")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9]{16}")
 _HEAD = re.compile(rb"[A-Za-z]+[-_.]|AKIA|ASIA|AIza|LTAI|AKID")

@@ -29,6 +29,7 @@ MAX_SOURCES = 256  # a task keeps a step's figures apart for so many sources; th
 OTHERS = "(others)"
 GROUP_BYTES = 8 << 20  # rows of the ledger that are held before they are written, a row counted as ROW_BYTES beside its text
 ROW_BYTES = 128
+RUN_ROWS = 16  # rows between two that are dropped, from which on texts are copied run by run
 EVIDENCE_PER_ITEM = 5  # documents that a task keeps as evidence for one benchmark item
 SAMPLE_PER_REASON = 20  # rows of a task kept whole for each reason with keep_dropped: sample
 DROPS = pa.schema([("id", pa.string()), ("step", pa.string()), ("reason", pa.string()), ("value", pa.float64()), ("partner", pa.string())])
@@ -137,7 +138,7 @@ class Ledger:
         partner = verdict.partner.filter(gone).cast(pa.string()) if verdict.partner is not None else none.cast(pa.string())
         names = pa.array([step] * len(rows), pa.string())
         self._waiting.append((position, rows, (names, reasons, value, partner)))
-        return batch.filter(verdict.keep)
+        return _kept(batch, verdict.keep)
 
     def batch_done(self) -> None:
         """Write the drops of the batch, step by step: the same bytes whether it went through whole or in slices."""
@@ -220,6 +221,17 @@ class Ledger:
         for stage in self._stages:
             spent[stage["step"]] += stage["seconds"]
         return dict(spent)
+
+
+def _kept(batch: pa.RecordBatch, keep: pa.BooleanArray) -> pa.RecordBatch:
+    """The rows to keep. Where they are nearly all, texts go run by run: `filter` takes twice the time, it copies one by one."""
+    at = batch.schema.get_field_index("text")
+    if at < 0 or batch.column(at).null_count or RUN_ROWS * (len(batch) - keep.true_count) > len(batch):
+        return batch.filter(keep)
+    runs = np.flatnonzero(np.diff(keep.to_numpy(zero_copy_only=False), prepend=False, append=False)).reshape(-1, 2)
+    columns = batch.drop_columns(["text"]).filter(keep).columns
+    columns.insert(at, pa.concat_arrays([batch.column(at).slice(start, stop - start) for start, stop in runs.tolist()]))
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 class _Rows:
