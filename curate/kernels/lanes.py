@@ -36,20 +36,6 @@ ones = _native("llvm.ctpop")
 trailing_zeros = _native("llvm.cttz", 0)  # 64 for 0
 
 
-def _typed_high(_: Any, a: Any, b: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from llvmlite import ir
-
-        wide = ir.IntType(128)
-        product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), generate
-
-
-high_half: Any = intrinsic(_typed_high)
-
-
 def _typed_add(_: Any, into: Any, to: Any, rows: Any, at: Any) -> Any:
     """Type and code of add_lanes(into: f64[], to: u64, rows: f32[] or u8[], at: u64): into[to : to + LANES] += rows[at :] as float32."""
 
@@ -101,6 +87,38 @@ def _typed_sum(_: Any, into: Any, to: Any, rows: Any, skip: Any, listed: Any, be
     return types.void(into, types.uint64, rows, types.uint64, listed, types.uint64, types.uint64, types.boolean), generate
 
 
+def _typed_add_all(_: Any, into: Any, to: Any, rows: Any, skip: Any, listed: Any, begin: Any, end: Any, step: Any) -> Any:
+    """Type and code of add_all(into: f64[], to, rows: f32[], skip, listed: u64[], begin, end, step).
+
+    into[to : to + LANES] += the float32 numbers at rows[2 * listed[k] + skip :] for k in range(begin, end, step), not empty.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from llvmlite import ir
+
+        i64, single, wide = ir.IntType(64), ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
+        sums, table, places = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 4))
+        target = builder.bitcast(builder.gep(sums.data, [arguments[1]]), wide.as_pointer())
+        before, loop, after = builder.block, builder.append_basic_block("row"), builder.append_basic_block("added")
+        first = builder.load(target, align=8)
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        number, held = builder.phi(i64), builder.phi(wide)
+        at = builder.add(builder.shl(builder.load(builder.gep(places.data, [number])), ir.Constant(i64, 1)), arguments[3])
+        row = builder.load(builder.bitcast(builder.gep(table.data, [at]), single.as_pointer()), align=4)
+        added, following = builder.fadd(held, builder.fpext(row, wide)), builder.add(number, arguments[7])
+        for phi, start, next_ in ((number, arguments[5], following), (held, first, added)):
+            phi.add_incoming(start, before)
+            phi.add_incoming(next_, loop)
+        builder.cbranch(builder.icmp_unsigned(">=", following, arguments[6]), after, loop)
+        builder.position_at_end(after)
+        builder.store(added, target, align=8)
+        return context.get_dummy_value()
+
+    number = types.uint64
+    return types.void(into, number, rows, number, listed, number, number, number), generate
+
+
 def _typed_prefetch(_: Any, array: Any, at: Any) -> Any:
     """Type and code of prefetch(array, at: u64): have the cache line of array[at] fetched."""
 
@@ -118,6 +136,7 @@ def _typed_prefetch(_: Any, array: Any, at: Any) -> Any:
     return types.void(array, types.uint64), generate
 
 
+add_all: Any = intrinsic(_typed_add_all)
 add_lanes: Any = intrinsic(_typed_add)
 prefetch: Any = intrinsic(_typed_prefetch)
 sum_lanes: Any = intrinsic(_typed_sum)

@@ -21,18 +21,25 @@ The memory of words is one per `Identifier`, so an Identifier must not be called
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+
 import numpy as np
 import numpy.typing as npt
 
-from curate.kernels.fasttext_lookup import CHUNK, COUNT, HEAD, MARK, WORD
+from curate.kernels.fasttext_grams import ROOM, empty_planes
+from curate.kernels.fasttext_lanes import BLOCK, KEY
+from curate.kernels.fasttext_lookup import CHUNK, COUNT, HEAD, MARK, WORD, place_of
 from curate.kernels.fasttext_model import END_OF_LINE, HIERARCHICAL, FastTextModel, word_hash
 from curate.kernels.fasttext_output import best_labels, best_leaf
-from curate.kernels.fasttext_pool import PLANE, PLANES, ROOM, pool
+from curate.kernels.fasttext_pool import pool
 from curate.kernels.lanes import LANES
 from curate.kernels.strings import I64, U8
 
-SLOTS = 1 << 15  # remembered words at most: 64 bytes for the word and D floats each, 4.2 MB for D = 16
+SLOTS = 1 << 17  # remembered words at most: 64 bytes for the word and D floats each, 16.8 MB for D = 16
 MEMORY = 32 << 20  # bytes of this at most, so that a model of 256 dimensions remembers 16,384
+HUGE_PAGE = 2 << 20
+MOST_LIKELY = 24  # 2^this bits at most tell dictionary words from others: 2 MB
 ALIGNED = 256 << 20  # bytes of a matrix up to which it is copied to where its rows start cache lines
 
 
@@ -47,14 +54,16 @@ class Identifier:
         self._weights, output = _row_bytes(m.weights, self._dim), _padded(m.output, self._dim)
         self._output = output if m.loss == HIERARCHICAL else np.ascontiguousarray(output.reshape(-1, self._dim).T).reshape(-1)
         longest_word = int(np.diff(m.word_offsets).max())
-        self._settings = np.array([m.n_words, m.buckets, m.shortest, m.longest, self._dim, longest_word, m.word_ngrams], np.uint64)
-        self._kept, self._below = (m.kept, m.rank) if m.pruned else _every_bucket(m.buckets)
+        self._settings = np.array([m.n_words, m.buckets, m.shortest, m.longest, self._dim, longest_word, m.word_ngrams, 0], np.uint64)
+        kept, self._below = (m.kept, m.rank) if m.pruned else _every_bucket(m.buckets)
+        self._kept, self._settings[7] = np.append(kept, np.uint64(0)), 64 * len(kept)
+        self._likely = _likely(m)
         self._memory = _memory(model, self._dim, slots)
         lengths = max(0, m.longest - max(m.shortest, 1) + 1)
         self._scratch = (
-            np.zeros(WORD * CHUNK, np.uint64), np.zeros(CHUNK + 1, np.uint64),
-            np.zeros((PLANES + lengths) * PLANE, np.uint32), np.zeros(ROOM, np.int64),
-            np.zeros((ROOM + 1) * (lengths + 1), np.uint64), np.zeros(m.word_ngrams, np.uint64),
+            np.zeros(WORD * CHUNK, np.uint64), np.zeros(2 * CHUNK + 2, np.uint64), empty_planes(lengths), np.zeros(ROOM, np.int64),
+            np.zeros((ROOM + 1) * (lengths + 1), np.uint64), np.zeros(ROOM + 1, np.uint64), np.zeros(m.word_ngrams, np.uint64),
+            np.zeros(2 * BLOCK, np.uint8), np.zeros(2 * CHUNK, np.uint64),
         )  # fmt: skip
         nodes = 2 * len(m.labels) + 1
         self._hidden, self._stack, self._chance = np.zeros(self._dim, np.float32), np.zeros(nodes, np.int64), np.zeros(nodes, np.float64)
@@ -100,8 +109,8 @@ class Identifier:
         m, n = self._model, len(offsets) - 1
         total, n_rows = np.empty(n * self._dim, np.float64), np.empty(n, np.int64)
         pool(
-            data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, self._kept, self._below, self._settings,
-            self._memory, self._memory.view(np.float32), *self._scratch, total, n_rows,
+            data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, self._likely, self._kept, self._below,
+            self._settings, self._memory, self._memory.view(np.float32), *self._scratch, total, n_rows,
         )  # fmt: skip
         return total, n_rows
 
@@ -142,8 +151,34 @@ def _every_bucket(buckets: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.
     return np.full(n, ~np.uint64(0)), np.arange(0, n * 64, 64, dtype=np.int32)
 
 
+def _likely(m: FastTextModel) -> npt.NDArray[np.uint64]:
+    """A bit for every entry of the dictionary of at most KEY bytes, at least 16 times as many as entries.
+
+    Nine of ten words that are not remembered are not in the dictionary either; finding that out there costs three cache misses.
+    """
+    sizes, n = np.diff(m.word_offsets), len(m.word_offsets) - 1
+    bits = np.zeros(1 << min(MOST_LIKELY, max(6, (16 * n).bit_length())), np.uint8)
+    for at in range(0, n, 1 << 16):
+        entries = at + np.flatnonzero(sizes[at : at + (1 << 16)] <= KEY)
+        keys = np.zeros((len(entries), KEY), np.uint8)
+        for i in range(KEY):
+            longer = np.flatnonzero(sizes[entries] > i)
+            keys[longer, i] = m.word_bytes[m.word_offsets[entries[longer]] + i]
+        bits[place_of(keys.view(np.uint64)) & np.uint64(len(bits) - 1)] = 1
+    return np.packbits(bits, bitorder="little").view("<u8").astype(np.uint64)
+
+
 def _aligned(size: int) -> npt.NDArray[np.uint64]:
-    """u64[size] of zeros that starts a cache line."""
-    wide = np.zeros(size + 7, np.uint64)
-    skip = -wide.ctypes.data // 8 % 8
-    return wide[skip : skip + size]
+    """u64[size] of zeros that starts a cache line; a large one on huge pages, where the system has them and gives them to who asks.
+
+    Words are looked up all over it: with pages of 4 KB many look-ups wait for the address of their page first.
+    """
+    if size * 8 < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        wide, edge = np.zeros(size * 8 + 64, np.uint8), 64
+    else:
+        pages, edge = mmap.mmap(-1, size * 8 + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), HUGE_PAGE
+        with contextlib.suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        wide = np.frombuffer(pages, np.uint8)
+    skip = -wide.ctypes.data % edge
+    return wide[skip : skip + size * 8].view(np.uint64)
