@@ -123,25 +123,23 @@ def _repeated_characters(
     shift, mask = slot_shift(size), _U(size - 1)
     for place in range(size):
         slots[place] = 0
-    for q in range(nc):
-        i = np.int64(cand[q])
-        key[i] = hash_piece(joined, at[i], at[i + gram])
     following: Any = np.int64(0)
     found: Any = 0
     for q in range(nc):
         i = np.int64(cand[q])
-        h = key[i]
+        if i < following:
+            continue
+        h = hash_piece(joined, at[i], at[i + gram])
+        key[i] = h
         p = h >> shift
         taken = np.int64(slots[p])
         while key[taken - 1 if taken else i] != h:
             p = (p + _U(1)) & mask
             taken = np.int64(slots[p])
-        skipped = i < following
-        slots[p] = taken if skipped | (taken > 0) else i + 1
-        hit = (taken > 0) & (not skipped)
+        slots[p] = taken if taken else i + 1
         hits[found] = i
-        found += hit
-        following = i + gram if hit else following
+        found += taken > 0
+        following = i + gram if taken else following
     repeated: Any = np.int64(0)
     for q in range(found):
         first = a + np.int64(hits[q])

@@ -196,11 +196,12 @@ def _write(
         bits = (one << np.uint64(stop)) - (one << np.uint64(begin))
         starts &= starts - one
         ends &= ends - one
-        start[words] = at + begin
-        size[words] = stop - begin
-        raw[words] = hash_word(data, at + begin, at + stop)
-        chars[words] = count_bits(leads & bits)
-        flags[words] = (HAS_LETTER if letter & bits else 0) | (0 if bits & ~symbol else ALL_SYMBOLS)
+        w = _U(words)  # without a sign: numba looks at others for those that count from the end
+        start[w] = at + begin
+        size[w] = stop - begin
+        raw[w] = hash_word(data, at + begin, at + stop)
+        chars[w] = count_bits(leads & bits)
+        flags[w] = (HAS_LETTER if letter & bits else 0) | (0 if bits & ~symbol else ALL_SYMBOLS)
         words += 1
     return words, starts
 
@@ -230,7 +231,7 @@ def _split(
         at, end = offsets[d], offsets[d + 1]
         long = False  # the word at `at` does not end in the block
         while at < end:
-            if long or data[at] >= 0x80 or stage2[data[at]] & SPACE:
+            if long or data[at] >= 0x80:
                 at, words = _by_character(data, at, end, stage1, stage2, long, words, start, size, raw, chars, flags)
                 if at == end:
                     break

@@ -91,7 +91,7 @@ class FineWeb(Step):
                 Bound("fineweb.duplicate_lines", duplicate, at_most=self.max_duplicate_line_chars),
                 Bound("fineweb.newlines", newlines, at_most=self.max_newlines_per_word),
             )
-            verdict = judge(bounds, len(batch))
+            verdict = judge(bounds, len(batch), measure=self.mode == "drop")
             if self.mode == "drop":
                 return Outcome(batch, verdict)
             signals = dict(zip(_SIGNALS, (counts.lines, terminal, short, duplicate, newlines), strict=True))

@@ -120,7 +120,7 @@ class GopherQuality(Step):
                 Bound("gopher.few_letters", lettered, at_least=self.min_words_with_letters),
                 Bound("gopher.few_stop_words", words.listed.astype(float), at_least=self.min_stop_words),
             )
-            verdict = judge(bounds, len(batch))
+            verdict = judge(bounds, len(batch), measure=self.mode == "drop")
             if self.mode == "drop":
                 return Outcome(batch, verdict)
             numbers = (words.solid, mean_length, hashes, ellipses, bullets, ends, lettered, words.listed)

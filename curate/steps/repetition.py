@@ -97,10 +97,11 @@ class GopherRepetition(Step):
 
         def run(batch: pa.RecordBatch) -> Outcome:
             shares, empty = measure(batch.column("text"))
-            verdict = _judge(shares, bounds, empty)
+            verdict = _judge(shares, bounds, empty, measure=not everything)
             if not everything:
                 return Outcome(batch, verdict)
-            columns = {column: pa.array(shares[:, k]) for k, (_, column, _) in enumerate(_SHARES)}
+            rows = np.ascontiguousarray(shares.T)
+            columns = {column: pa.array(rows[k]) for k, (_, column, _) in enumerate(_SHARES)}
             return Outcome(
                 with_columns(batch, {"gopher_repetition_keep": verdict.keep, "gopher_repetition_reason": verdict.reason, **columns})
             )
@@ -152,8 +153,8 @@ def _other(ctx: Context, split: str, semantics: str) -> Measure:
     return measure
 
 
-def _judge(shares: Shares, bounds: Shares, empty: Flags) -> Verdict:
-    """The first share above its bound decides. shares: f64[n, 13], bounds: f64[13], empty: bool[n]."""
+def _judge(shares: Shares, bounds: Shares, empty: Flags, measure: bool) -> Verdict:
+    """The first share above its bound decides. shares: f64[n, 13], bounds: f64[13], empty: bool[n]; measure: as of `bounds.judge`."""
     over = shares > bounds
     over[empty] = False
     keep = ~over.any(axis=1) & ~empty
@@ -161,6 +162,8 @@ def _judge(shares: Shares, bounds: Shares, empty: Flags) -> Verdict:
     names = pa.array([*(f"gopher_repetition.{reason}" for reason, _, _ in _SHARES), _EMPTY])
     reason = names.take(pa.array(np.where(empty, len(_SHARES), first), mask=keep))
     value = pa.array(np.take_along_axis(shares, first[:, None], axis=1)[:, 0], mask=keep | empty)
+    if not measure:
+        return Verdict(pa.array(keep), reason, value)
     tested = np.where(empty, -1, np.where(keep, len(_SHARES), first))  # the last share that was looked at
     measured = [
         Measured(f"gopher_repetition.{reason}", np.where(tested >= k, shares[:, k], np.nan), None, float(bounds[k]))

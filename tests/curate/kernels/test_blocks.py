@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, count_bits, first_bit, last_bit, letters, low_bits
-from curate.kernels.compiled import kernel, ro
+from curate.kernels.blocks import BLOCK, bytes_between, bytes_equal, copy32, count_bits, first_bit, last_bit, letters, low_bits
+from curate.kernels.compiled import kernel, ro, rw
 from curate.kernels.compiled import types as nb
 
 WORD = (1 << 64) - 1
@@ -41,6 +41,17 @@ def _bits(value: Any) -> Any:
 @kernel(nb.uint64(nb.int64), allocates=False)
 def _low(n: int) -> Any:
     return low_bits(n)
+
+
+@kernel(nb.void(ro(nb.uint8), nb.int64, rw(nb.uint8), nb.int64), allocates=False)
+def _copy(source: Any, at: int, target: Any, to: int) -> None:
+    copy32(source, at, target, to)
+
+
+def test_copy_of_32_bytes() -> None:
+    source, target = np.arange(40, dtype=np.uint8), np.zeros(40, np.uint8)
+    _copy(source, 8, target, 3)
+    assert target.tolist() == [0] * 3 + list(range(8, 40)) + [0] * 5
 
 
 def bitmap(flags: list[bool]) -> int:

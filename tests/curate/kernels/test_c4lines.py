@@ -109,3 +109,15 @@ def test_what_stands_across_two_blocks_is_seen(pad: int) -> None:
         texts = ["a" * pad + piece + "b c. d", "a" * pad + piece + "b c. d" + " e" * 70]
         column = pa.array(texts, pa.large_string())
         assert run(column, rules) == expected(column, rules)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_citations_anywhere_in_lines_of_any_length(everything: bool) -> None:
+    """Lines are copied 32 bytes at once, around what is taken out of them, to the end of the buffer and not beyond."""
+    rules = reference.Rules(min_words_per_line=None, min_sentences=0)
+    texts = [f"{'ab ' * k}[{k}]{'c' * (7 * k % 70)}[x][edit] d.\n{'e' * k}[.\n\n [1]f." for k in range(0, 70, 3)]
+    column = pa.array(texts, pa.large_string())
+    assert run(column, rules, everything) == expected(column, rules, everything)
+    for text in texts[:4]:
+        one = pa.array([text], pa.large_string())
+        assert run(one, rules, everything) == expected(one, rules, everything)

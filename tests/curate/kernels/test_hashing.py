@@ -24,6 +24,17 @@ def _exercise(values, mixed, combined, seen):  # type: ignore[no-untyped-def]  #
         seen[i] = hashing.seen_before(table, size - 1, values[i])
 
 
+@kernel(nb.void(ro(nb.uint8), nb.int64, nb.int64, rw(nb.uint64)), allocates=False)
+def _three_ways(data, start, end, out):  # type: ignore[no-untyped-def]  # the same
+    out[0], out[1], out[2] = hashing.hash_range(data, start, end), hashing.hash_word(data, start, end), hashing.hash_piece(data, start, end)
+
+
+def three_ways(data: bytes, start: int, end: int) -> list[int]:
+    out = np.zeros(3, np.uint64)
+    _three_ways(np.frombuffer(data, np.uint8), start, end, out)
+    return out.tolist()
+
+
 def hashes(texts: list[str]) -> list[int]:
     data, offsets = views(pa.array(texts, pa.large_string()))
     out = np.zeros(len(texts), np.uint64)
@@ -70,3 +81,16 @@ def test_short_texts_do_not_collide() -> None:
     # Either half alone behaves like a random 32-bit hash: about n^2 / 2^33 = 2 collisions.
     for half in (found >> np.uint64(32), found & np.uint64(0xFFFFFFFF)):
         assert len(texts) - len(np.unique(half)) < 12
+
+
+def test_words_and_pieces_by_size() -> None:
+    """A word's hash is the naive one for every size; that of a piece hangs on all its bytes, on its size and on nothing else."""
+    content = bytes(range(1, 131))
+    pieces = set()
+    for size in range(130):
+        alone = three_ways(content[:size], 0, size)
+        assert alone[0] == alone[1] == naive.hash_bytes(content[:size])
+        assert three_ways(b"\xff" * 5 + content[:size] + b"\x07" * 40, 5, 5 + size) == alone
+        changed = [content[:k] + b"\0" + content[k + 1 : size] for k in range(size)]
+        pieces |= {alone[2], *(three_ways(data, 0, size)[2] for data in changed)}
+    assert len(pieces) == sum(size + 1 for size in range(130))

@@ -75,7 +75,7 @@ def test_the_first_of_equally_frequent_ngrams_is_the_top_one() -> None:
     assert shares[1, 4] == len("longest bigram") / 18  # a frequency of 1 counts
 
 
-@pytest.mark.parametrize("stem", ["", "abcdefghi", "\u4e2d\u6587", "abcdefghijklmnopqrstuvw"])
+@pytest.mark.parametrize("stem", ["", "abcdefghi", "\u4e2d\u6587", "abcdefghijklmnopqrstuvw", "k" * 33])
 def test_ngrams_that_part_late_are_told_apart(stem: str) -> None:
     """Every length of word up to 30 bytes, the copy equal up to its nth byte: prefixes and hashes see each position."""
     texts = []

@@ -138,3 +138,23 @@ def test_result_is_shared_and_so_read_only() -> None:
 def test_unknown_split() -> None:
     with pytest.raises(ValueError, match="split must be 'unicode' or 'spacy_en' or 'whitespace', got 'spacy'"):
         split_words(column(["a"]), "spacy")
+
+
+@pytest.mark.parametrize("pad", [0, 1, 31, 60, 61, 62, 63, 64])
+def test_characters_at_every_place_of_a_block(pad: int) -> None:
+    """Letters of Western languages are found as bitmaps, CJK characters by three bytes; both at the ends of blocks and buffers."""
+    pieces = [*map(chr, range(0xC0, 0x100)), *"\u0100\u02ff\u2019\u3007\u3042\u4e2d\u9fff\uac00\uff0c\U00020000", "\u4e2d\u6587", "\u6f22,"]
+    for behind in ("", "b", " c" * 40):
+        given_ = ["a" * pad + piece + behind for piece in pieces]
+        assert spelled(split_words(column(given_), "unicode"), column(given_)) == [naive.split(t, "unicode") for t in given_]
+    alone = [split_words(column(["a" * pad + piece]), "unicode") for piece in pieces]
+    followed = split_words(column(["a" * pad + piece + " " * 80 for piece in pieces]), "unicode")
+    for name in ("size", "raw", "chars", "flags"):
+        assert np.concatenate([getattr(words, name) for words in alone]).tolist() == getattr(followed, name).tolist()
+
+
+@given(st.lists(st.text(st.sampled_from(TRICKY + "\u00fc\u00df\u00f7\u6587 "), min_size=60, max_size=200), min_size=1, max_size=4))
+def test_longer_texts_are_split_like_short_ones(given_: list[str]) -> None:
+    text = column(given_)
+    for split in SPLITS:
+        assert spelled(split_words(text, split), text) == [naive.split(t, split) for t in given_]
