@@ -26,6 +26,7 @@ from curate.kernels.scan_tables import (
     DIGIT,
     DOMAIN,
     EMAIL,
+    HEX,
     IBAN,
     IP,
     KEY,
@@ -198,6 +199,9 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
             b = data[i]
             c = cls[b]
             if c & DIGIT:
+                past = i + 1
+                while past < e and cls[data[past]] & DIGIT:
+                    past += 1
                 if any_number and i >= past_number:
                     z, card, ssn, national, phone = numbers(data, cls, rows, s, e, i)
                     a = max(past_number, i - 2)
@@ -211,10 +215,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                         n = _emit(doc, start, end, kind, n, d, a, z, PHONE)
                     past_number = z
                 if wanted & (1 << NATIONAL_ID) and i >= past_token:
-                    z = i + 1
-                    while z < e and cls[data[z]] & DIGIT:
-                        z += 1
-                    if _beside_capital(data, s, e, i, z):
+                    if _beside_capital(data, s, e, i, past):
                         a, z, found = token(data, cls, past_token, e, i, shapes)
                         if found:
                             n = _emit(doc, start, end, kind, n, d, a, z, NATIONAL_ID)
@@ -231,6 +232,12 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                     and _is_long_iban(data, cls, e, i + 2)
                 ):
                     n = _emit(doc, start, end, kind, n, d, i - 2, min(e, i - 2 + IBAN_BYTES), IBAN)
+                in_address = (past < e and cls[data[past]] & HEX) or (i > s and cls[data[i - 1]] & HEX)
+                if wanted & (1 << IP) and i >= past_address and in_address:
+                    a, z, found = address(data, cls, past_address, e, i)
+                    if found:
+                        n = _emit(doc, start, end, kind, n, d, a, z, IP)
+                    past_address = z
             elif b == _AT and wanted & (1 << CREDENTIALS):
                 a = _credentials(data, s, i)
                 if a >= 0:
@@ -249,13 +256,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                     last_email = n
                     n = _emit(doc, start, end, kind, n, d, a, z, EMAIL)
                 past_email = z
-            if c & DIGIT:
-                if wanted & (1 << IP) and i >= past_address:
-                    a, z, found = address(data, cls, past_address, e, i)
-                    if found:
-                        n = _emit(doc, start, end, kind, n, d, a, z, IP)
-                    past_address = z
-            elif c & TRIGGER and i > s and near[b] & near[256 + data[i - 1]] & near[512 + (data[i - 2] if i > s + 1 else 0)]:
+            if c & TRIGGER and i > s and near[b] & near[256 + data[i - 1]] & near[512 + (data[i - 2] if i > s + 1 else 0)]:
                 for j in range(by_byte[b], by_byte[b + 1]):
                     size = first[j + 1] - first[j]
                     a = i - trigger[j]

@@ -1,7 +1,7 @@
 """Where personal data may begin, 64 bytes at a time: at the first digit of a group, at an @, at a byte that gives a key away.
 
-A byte gives a key away by itself or by what stands before it: `k` before a dash is one of 60,000 bytes of text, a dash
-alone one of fifty. Comparing 64 bytes with forty constants takes a tenth of the time of looking each of them up.
+A byte gives a key away by itself or by what stands before it: a dash behind a `k` is one of 60,000 bytes of text, a dash
+one of fifty. Comparing 64 bytes with forty constants takes a quarter of the time of looking each of them up in a table.
 """
 
 from __future__ import annotations
@@ -11,23 +11,9 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-BYTES = 64
+from curate.kernels.scan_tables import TRIGGERS
 
-# Bytes that give keys away, and what stands before each; b"": anything.
-TRIGGERS = {
-    b"-": b"XYiklptx",
-    b".": b"9",
-    b"_": b"",
-    b"A": b"I",
-    b"G": b"Sf",
-    b"I": b"G",
-    b"J": b"y",
-    b"K": b"Ast",
-    b"T": b"L",
-    b"o": b"x",
-    b"v": b"h",
-    b"z": b"I",
-}
+BYTES = 64
 
 
 def _typed_seeds(_: Any, data: Any, at: Any) -> Any:

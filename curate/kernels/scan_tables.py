@@ -19,22 +19,41 @@ KINDS = ("key", "credentials", "email", "iban", "card", "ssn", "national_id", "n
 KEY, CREDENTIALS, EMAIL, IBAN, CARD, SSN, NATIONAL_ID, NATIONAL_NUMBER, IP, PHONE = range(10)
 
 DIGIT, NUMERIC, HEX, LOCAL, DOMAIN, WORD, SEED, TRIGGER = (1 << i for i in range(8))
+# Bytes that give keys away, and what stands before each; b"": anything. The scan stops at no others.
+TRIGGERS = {
+    b"-": b"XYiklptx",
+    b".": b"9",
+    b"_": b"",
+    b"A": b"I",
+    b"G": b"Sf",
+    b"I": b"G",
+    b"J": b"y",
+    b"K": b"Ast",
+    b"T": b"L",
+    b"o": b"x",
+    b"v": b"h",
+    b"z": b"I",
+}
 _DIGITS = b"0123456789"
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Prefixes(NamedTuple):
-    """Literal beginnings of keys, looked for where their rarest byte stands. Sorted by that byte."""
+    """Literal beginnings of keys, looked for where one of the TRIGGERS stands in them. Sorted by that byte."""
 
     text: U8  # u8, all of them back to back
     first: I64  # i64[k+1], prefix j is text[first[j]:first[j+1]]
-    trigger: I64  # i64[k], position of the rarest byte within the prefix
+    trigger: I64  # i64[k], position of that byte within the prefix
     by_byte: I64  # i64[257], prefixes whose trigger is byte b: by_byte[b] .. by_byte[b+1]
     near: U16  # u16[768], bit t for trigger t: the byte itself, at 256 + what stands before it, at 512 + what stands before that
 
 
 def prefixes(pairs: tuple[tuple[bytes, int], ...]) -> Prefixes:
-    """Lay out (prefix, position of its trigger byte) for the kernel."""
+    """Lay out (prefix, position of its trigger byte) for the kernel. Raises ValueError where that is none of the TRIGGERS."""
+    for prefix, at in pairs:
+        before = TRIGGERS.get(prefix[at : at + 1])
+        if not at or before is None or (before and prefix[at - 1] not in before):
+            raise ValueError(f"the scan does not stop at byte {at} of {prefix!r}; choose another or add it to TRIGGERS")
     ordered = sorted(pairs, key=lambda p: (p[0][p[1]], p[0]))
     first = np.cumsum([0, *(len(p) for p, _ in ordered)], dtype=np.int64)
     trigger = np.array([at for _, at in ordered], np.int64)

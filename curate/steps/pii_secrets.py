@@ -17,7 +17,7 @@ from curate.steps.pii_patterns import Document, Match, Span
 _A, _H, _W, _B64 = rb"[A-Za-z0-9]", rb"[a-f0-9]", rb"[A-Za-z0-9_-]", rb"[A-Za-z0-9+/]"
 MIN_KEY_ENTROPY = 2.5  # bits a character: 'xxxxxxxx' has 0, 16 random letters and digits about 3.7
 
-# (literal beginning, place of its rarest byte, what follows). The scan looks for the literal where that byte stands.
+# (literal beginning, place of a byte that is rare behind the one before it, what follows). The scan looks for the literal where it stands: one of `TRIGGERS`.
 _TOKENS: tuple[tuple[bytes, int, bytes], ...] = (
     (b"AKIA", 1, rb"[A-Z0-9]{16}"),  # AWS: access keys, temporary ones, bearer tokens
     (b"ASIA", 3, rb"[A-Z0-9]{16}"),

@@ -6,10 +6,25 @@ import pyarrow as pa
 import pytest
 
 from curate.kernels.scan import windows
-from curate.kernels.scan_tables import CARD, CREDENTIALS, EMAIL, IBAN, IP, KEY, KINDS, NATIONAL_ID, PHONE, hints, shape
+from curate.kernels.scan_tables import (
+    CARD,
+    CREDENTIALS,
+    EMAIL,
+    IBAN,
+    IP,
+    KEY,
+    KINDS,
+    NATIONAL_ID,
+    NATIONAL_NUMBER,
+    PHONE,
+    hints,
+    prefixes,
+    row,
+    shape,
+)
 from curate.kernels.strings import views
 
-KNOWN = hints(((b"AKIA", 1), (b"sk-", 2)), ("DE", "GB"), ("L2D6L1", "D8L1", "D9L1"))
+KNOWN = hints(((b"AKIA", 1), (b"sk-", 2)), ("DE", "GB"), ("L2D6L1", "D8L1", "D9L1"), ("3.3.3-2", "6+4", "1 2 2"))
 EVERY = (1 << len(KINDS)) - 1
 
 
@@ -58,12 +73,55 @@ def test_iban_needs_eleven_more(text: str, yes: bool) -> None:
 
 
 @pytest.mark.parametrize("before", ["", "a ", "abcdefg ", "-- ", "_-"])
-def test_keys_at_every_distance_from_eight_bytes(before: str) -> None:
-    """Eight bytes are passed over at once where nothing can begin in them."""
-    for key in ("AKIA", "sk-"):
-        for fill in range(18):
-            text = before + " " * fill + key
-            assert found([text], 1 << KEY) == [(0, "key", key)]
+def test_things_at_every_distance_from_64_bytes(before: str) -> None:
+    """64 bytes are looked at together, those at a buffer's ends one by one."""
+    for thing, kind in (("AKIA", KEY), ("sk-", KEY), ("1.2.3.4", IP), ("a@b.c", EMAIL), ("1" * 12, CARD)):
+        for fill in (*range(4), *range(44, 70), 130):
+            for after in ("", " " * 200):
+                windows = found([before + " " * fill + thing + after], 1 << kind)
+                assert [w.rstrip()[-len(thing) :] for _, _, w in windows] == [thing], (fill, thing)
+
+
+def test_a_document_may_begin_with_a_digit_behind_one_that_ends_with_one() -> None:
+    assert found(["x" * 90 + "1", "1.2.3.4" + " " * 90], 1 << IP) == [(1, "ip", "1.2.3.4")]
+
+
+def test_keys_are_told_by_bytes_that_the_scan_stops_at() -> None:
+    with pytest.raises(ValueError, match="does not stop at byte 2 of b'abc-'"):
+        prefixes(((b"abc-", 2),))
+    with pytest.raises(ValueError, match="byte 3 of b'abc-'"):
+        prefixes(((b"abc-", 3),))
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"),
+    [
+        ("123456789", True), ("x123456789", False), ("123456789x", False), ("1" * 18, True), ("1" * 19, False), ("12345678", False),
+        ("529.982.247-25", True), ("529.982.247.25", False), ("529.982.247-2", False), ("529. 982.247-25", False), ("7 529.982.247-25", True),
+        ("123456+1234", True), ("123456-1234", False), ("1 22 33 4444", False), ("44444 1 22 33", True), ("44444 1\u00a022 33", True), ("44444 1 22 333", False),
+    ],
+)  # fmt: skip
+def test_identity_numbers_have_groups_of_their_own(text: str, yes: bool) -> None:
+    """Nine digits in one run, or one of the rows; a no-break space counts as a space, which the pattern then refuses."""
+    assert bool(found([f"a {text} b"], 1 << NATIONAL_NUMBER | 1 << NATIONAL_ID)) is yes
+
+
+def test_rows_are_told_apart() -> None:
+    assert row("3.3.3-2") == (3 << 24 | (6 << 5 | 3) << 16 | (6 << 5 | 3) << 8 | (5 << 5 | 2), (1 << 29) - 1)
+    assert len({row(r)[0] for r in ("3.3.3-2", "3-3-3-2", "3 3 3 2", "3/3/3/2", "3+3+3+2")}) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "yes"),
+    [
+        ("541-754-3010", True), ("541 754 301", False), ("054 754 301", True), ("54 1 754 301 0", False), ("1 541 754 3010", True),
+        ("541    754 3010", False), ("541   754 3010", True), ("x541 7543010", False), ("12345678901", True), ("123456789012", False), ("0123456789012", True),
+        ("01234567890123", False), ("8 0676815448167", True), ("1234567890a", False), ("1234567890x5", True), ("1234567890.5", False), ("+7 54", False), ("+754 3010", True),
+        ("2019-12-30", False), ("300 12345 678901", True),
+    ],
+)  # fmt: skip
+def test_groups_that_may_be_a_telephone_number(text: str, yes: bool) -> None:
+    assert bool(found([f"a {text} b"], 1 << PHONE)) is yes
 
 
 def test_documents_are_apart() -> None:

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from curate.apply import outcomes, run_step
+from curate.kernels.scan import windows
+from curate.kernels.scan_tables import KEY
 from curate.kernels.strings import views
 from curate.steps.personal_data import REGIONS, TYPES, PersonalData
 from curate.steps.pii_numbers import luhn, mod97
 from curate.steps.pii_patterns import pii_types, search
-from curate.steps.pii_search import TYPE_OF_KIND, Find, find, settle
+from curate.steps.pii_search import HINTS, TYPE_OF_KIND, Find, find, settle
+from curate.steps.pii_secrets import KEY_PREFIXES
 from tests.reference import pii as naive
 
 ALL = pii_types(REGIONS, False)
@@ -270,12 +273,38 @@ def clean(text: str) -> str:
 @settings(max_examples=400, deadline=None)
 @given(st.lists(HOSTILE.map(clean), min_size=1, max_size=4))
 def test_windows_find_what_full_patterns_find(texts: list[str]) -> None:
+    agree_with_full_patterns(texts)
+
+
+def agree_with_full_patterns(texts: list[str]) -> None:
     data, offsets = views(pa.array(["skipped a@b.de", *texts], pa.large_string()).slice(1))
     ours = find(data, offsets, ALL)
     for number, text in enumerate(texts):
         raw = text.encode()
         every = [Find(a, z, k) for k, kind in enumerate(ALL.values()) for a, z in search(kind, memoryview(raw), 0, len(raw))]
         assert ours.get(number, []) == settle(every)
+
+
+GROUPS = st.one_of(
+    st.integers(0, 99999).map(str),
+    st.sampled_from(["0", "00", "030", "0123", "86", "1", "650", "555", "06", "2019", "5550123", "912345678"]),
+)
+APART = st.sampled_from(
+    [" ", " ", "-", "-", ".", "/", "  ", "   ", "(", ")", "+", "\u00a0", "\u2013", ", ", "\n", "x", " tel ", " phone: ", "a", ""]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.tuples(APART, GROUPS).map("".join), max_size=9).map("".join), min_size=1, max_size=8))
+def test_windows_find_what_full_patterns_find_in_rows_of_numbers(texts: list[str]) -> None:
+    agree_with_full_patterns(texts)
+
+
+def test_every_known_beginning_of_a_key_is_seen() -> None:
+    for prefix, _ in KEY_PREFIXES:
+        for fill in (0, 1, 63, 130):
+            data, offsets = views(pa.array([" " * fill + prefix.decode() + " " * 70], pa.large_string()))
+            assert windows(data, offsets, 1 << KEY, HINTS).start.tolist() == [fill], prefix
 
 
 PLAIN = {name: ALL[name] for name in ("email", "iban", "card", "ssn")}
