@@ -37,7 +37,9 @@ _MARK_END, _MARK_LABEL, _MARK_LABEL_ENDS = (_U64(int.from_bytes(mark, "little"))
 def place_of(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """The number from which gather_words chooses a slot, of words: keys u64[n, 4], KEY bytes each, padded with zeros."""
     h: npt.NDArray[np.uint64] = np.bitwise_xor.reduce(keys * np.array(_ODD, np.uint64), axis=1)
-    h = ((h ^ (h >> _32)) * _FOLD) >> _40
+    h ^= h >> _32
+    h *= _FOLD
+    h >>= _40
     return h
 
 

@@ -247,7 +247,7 @@ def pool(
     of a document, which the caller sets. vectors f32[]: the same memory
     words u64[WORD * CHUNK], missed u64[2 * CHUNK + 2], planes: `empty_planes`, places i64[ROOM], listed u64[(ROOM + 1) * (n-gram lengths + 1)],
     upto u64[ROOM + 1], chains u64[longest word n-gram], tail u8[2 * BLOCK], bounds u64[2 * CHUNK]: scratch
-    total f64[n * D], n_rows i64[n]: written; the sums, and how many vectors are in them; 0 for a document without words
+    total f64[n * D], n_rows i64[n]: zeros; become the sums, and how many vectors are in them
     Linear in the number of bytes: each character starts at most (longest n-gram) n-grams.
     """
     dim, word_ngrams = settings[4], settings[6]
@@ -255,12 +255,10 @@ def pool(
     n_slots = _U64(memory.shape[0]) // stride - _CHUNK - _1
     end_mark = (n_slots + _CHUNK) * stride
     n_docs = _U64(offsets.shape[0] - 1)
-    near = min(_U64(data.shape[0]), _U64(BLOCK - 1))
-    tail[:] = 0
-    for i in range(near):
-        tail[i] = data[_U64(data.shape[0]) - near + i]
-    total[:] = 0.0
-    n_rows[:] = 0
+    size = _U64(data.shape[0])
+    near = min(size, _U64(BLOCK - 1))
+    for i in range(_U64(2 * BLOCK)):
+        tail[i] = data[size - near + i] if i < near else np.uint8(0)
     d, at, inside, seen, n, n_hashes = _0, _U64(offsets[0]), _0, _0, _0, _0
     while d < n_docs:
         d, at, inside, seen, n = find_words(data, tail, offsets, d, at, inside, seen, bounds, n)

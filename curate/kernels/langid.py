@@ -107,7 +107,7 @@ class Identifier:
     def _sums(self, data: U8, offsets: I64) -> tuple[npt.NDArray[np.float64], I64]:
         """Return the sum of all vectors of each document, f64[n * D], and how many they are, i64[n]."""
         m, n = self._model, len(offsets) - 1
-        total, n_rows = np.empty(n * self._dim, np.float64), np.empty(n, np.int64)
+        total, n_rows = np.zeros(n * self._dim, np.float64), np.zeros(n, np.int64)
         pool(
             data, offsets, self._weights, m.slots, m.word_bytes, m.word_offsets, self._likely, self._kept, self._below,
             self._settings, self._memory, self._memory.view(np.float32), *self._scratch, total, n_rows,
