@@ -44,12 +44,13 @@ def _join(data: Any, start: Any, size: Any, a: int, n: int, joined: Any, at: Any
     o = np.int64(0)
     for w in range(n):
         at[w] = o
-        begin, width = start[a + w], size[a + w]
+        k = _U(a) + _U(w)
+        begin, width = start[k], size[k]
         if begin + 32 <= data.shape[0] and width <= 32:
             copy32(data, begin, joined, o)
         else:
-            for k in range(width):
-                joined[o + k] = data[begin + k]
+            for b in range(width):
+                joined[o + b] = data[begin + b]
         o += width
     at[n] = o
 
@@ -103,7 +104,7 @@ def _candidates(joined: Any, at: Any, n: int, key: Any, cand: Any, alone: Any, p
         k: Any = 0
         for q in range(nc):
             i = np.int64(cand[q])
-            reach = min(np.int64(alone[i]), prefix | -_came_again(pairs, key[i], shift) & _NEVER)
+            reach = min(np.int64(alone[i]), prefix + (_came_again(pairs, key[i], shift) << 31))
             alone[i] = reach
             cand[k] = i
             k += at[i + JOINED[0]] - at[i] < reach
@@ -129,11 +130,11 @@ def _repeated_characters(
         i = np.int64(cand[q])
         if i < following:
             continue
-        h = hash_piece(joined, at[i], at[i + gram])
+        h = hash_piece(joined, at[i], at[_U(i) + _U(gram)])
         key[i] = h
         p = h >> shift
         taken = np.int64(slots[p])
-        while key[taken - 1 if taken else i] != h:
+        while key[_U(taken - 1) if taken else _U(i)] != h:
             p = (p + _U(1)) & mask
             taken = np.int64(slots[p])
         slots[p] = taken if taken else i + 1
@@ -142,8 +143,8 @@ def _repeated_characters(
         following = i + gram if taken else following
     repeated: Any = np.int64(0)
     for q in range(found):
-        first = a + np.int64(hits[q])
-        for w in range(first, first + gram):
+        first = _U(a) + _U(hits[q])
+        for w in range(first, first + _U(gram)):
             repeated += chars[w]
     return repeated
 
@@ -177,7 +178,7 @@ def joined_shares(
             for q in range(nc):
                 i = np.int64(cand[q])
                 cand[k] = i
-                k += at[i + gram] - at[i] < alone[i]
+                k += at[_U(i) + _U(gram)] - at[i] < alone[i]
             nc = k
         if nc < 2:
             return

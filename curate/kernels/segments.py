@@ -55,25 +55,34 @@ def _measure(data: Any, start: int, end: int) -> Any:
 
 
 @kernel(_i64(ro(_u8), _i64, _i64, rw(_i64), rw(_i64)), allocates=False)
-def _newline_runs(data: Any, start: Any, end: int, stops: Any, nexts: Any) -> int:
+def _newline_runs(data: Any, start: Any, end: int, stops: Any, nexts: Any) -> Any:
     """Write where the runs of newlines in data[start:end] start and end to stops, nexts; return how many there are."""
-    runs = 0
+    runs: Any = 0
+    closed: Any = 0
+    one, before = _U(1), _U(0)  # before: 1 where the byte before the block is a newline
     at = start
     while at < end:
+        n = min(end - at, np.int64(BLOCK))
+        newlines = _U(0)
         if at + BLOCK <= data.shape[0]:
-            skip = first_bit(bytes_equal(data, at, 10))
-            if skip:
-                at += skip
-                continue
-        elif data[at] != 10:
-            at += 1
-            continue
-        stops[runs] = at
-        at += 1
-        while at < end and data[at] == 10:
-            at += 1
-        nexts[runs] = at
-        runs += 1
+            newlines = bytes_equal(data, at, 10) & low_bits(n)
+        else:
+            for k in range(n):
+                newlines |= _U(data[at + k] == 10) << _U(k)
+        shifted = newlines << one | before
+        begins, ends = newlines & ~shifted, shifted & ~newlines & low_bits(n)
+        while begins:
+            stops[runs] = at + first_bit(begins)
+            runs += 1
+            begins &= begins - one
+        while ends:
+            nexts[closed] = at + first_bit(ends)
+            closed += 1
+            ends &= ends - one
+        before = newlines >> _U(63)
+        at += n
+    if closed < runs:
+        nexts[closed] = end
     return runs
 
 

@@ -7,7 +7,7 @@ without C and T:
 
 Without a dictionary nobody can tell words apart in T, so each letter with its marks counts as one, as Unicode's word
 boundaries (UAX #29) have it; a Thai word has two to three of them.
-Rough speed: 200 to 330 MB/s per core, measured on a busy machine.
+Rough speed: 350 to 700 MB/s per core, Korean 200.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def _share(default: float, of: str) -> float | None:
 class GopherRepetition(Step):
     """Drop documents that repeat themselves.
 
-    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. 100 to 150 MB/s per core
+    Reads `text`; adds columns only in `mode: annotate`. Depends on nothing but the document. 130 to 250 MB/s per core
     beside the word split, which steps share. A share equal to its bound survives.
 
     `semantics` names whose reading of the paper's table is used (docs/quality.md has them side by side). Each is equal to
