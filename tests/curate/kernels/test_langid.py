@@ -12,6 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from curate.kernels.compiled import kernel, rw, types
+from curate.kernels.fasttext_lanes import to_buckets
 from curate.kernels.fasttext_model import BadModel, parse
 from curate.kernels.langid import Identifier
 from curate.kernels.strings import views
@@ -218,3 +220,49 @@ def test_words_of_any_length(kind: str) -> None:
         assert count == len(rows), len(text)
         exact = model.weights[rows].astype(np.float64).sum(0)
         assert np.allclose(total[: len(exact)], exact, rtol=0, atol=0.02), len(text)
+
+
+@pytest.mark.parametrize("kind", ["dense tree", "single characters", "long n-grams", "word pairs"])
+def test_words_anywhere_in_a_block(kind: str) -> None:
+    """White space is looked for in 64 bytes at a time; missed words of ASCII are laid out before the others, up to 32 bytes at once."""
+    known = ["the", "w" * 31, "w" * 32, "w" * 33, "na\u00efve"]
+    model = parse(naive.made_up(known, 4, **KINDS[kind]))
+    words = [
+        *known,
+        "a",
+        "wwwwwwww",
+        "\u0436\u0436",
+        "\u4e2d\u6587",
+        "x\u00e9y",
+        "b" * 15 + "\U0001f600",
+        "q" * 63,
+        "q" * 64,
+        "q" * 65,
+        "</s>",
+    ]
+    random = np.random.default_rng(0)
+    texts = [" " * pad + " ".join(words) for pad in range(66)]
+    texts += [" \n\t "[: 1 + k % 4].join(random.choice(words, k).tolist()) for k in (1, 2, 30, 61, 62, 63, 64, 65, 124, 125, 126, 300)]
+    texts += ["", " ", "</s>", "q" * 64, " " * 64, "q" * 64 + " "]
+    sums, counts = Identifier(model)._sums(*views(pa.array(texts, pa.large_string())))
+    for text, total, count in zip(texts, sums.reshape(len(texts), -1), counts.tolist(), strict=True):
+        rows = naive.rows_of(model, text)
+        rows = rows if text.split() else []
+        assert count == len(rows), text
+        exact = model.weights[rows].astype(np.float64).sum(0)
+        assert np.allclose(total[: len(exact)], exact, rtol=1e-5, atol=0.02), text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, (1 << 32) - 1), min_size=8, max_size=8), st.sampled_from([1, 2, 3, 1 << 16, 2_000_000, (1 << 31) - 1]))
+@example([0, 1, (1 << 32) - 1, (1 << 31) - 1, 1 << 31, 65535, 65536, 2], (1 << 31) - 1)
+def test_buckets_are_hashes_modulo_their_number(hashes: list[int], buckets: int) -> None:
+    planes = np.array([*hashes, *range(8)], np.uint32)
+    buckets_of(planes, buckets)
+    assert planes[:8].tolist() == [h % buckets if left >= 3 else 7777 for left, h in enumerate(hashes)]
+
+
+@kernel(types.void(rw(types.uint32), types.uint64), allocates=False)
+def buckets_of(planes: Any, buckets: Any) -> None:
+    """Eight hashes become buckets where at least three characters are left."""
+    to_buckets(planes, np.uint64(0), np.uint64(8), np.uint64(3), np.uint64((1 << 32) - 1) // buckets, buckets, np.uint64(7777))
