@@ -26,7 +26,6 @@ from curate.kernels.scan_tables import (
     DIGIT,
     DOMAIN,
     EMAIL,
-    HEX,
     IBAN,
     IP,
     KEY,
@@ -199,9 +198,6 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
             b = data[i]
             c = cls[b]
             if c & DIGIT:
-                past = i + 1
-                while past < e and cls[data[past]] & DIGIT:
-                    past += 1
                 if any_number and i >= past_number:
                     z, card, ssn, national, phone = numbers(data, cls, rows, s, e, i)
                     a = max(past_number, i - 2)
@@ -215,7 +211,10 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                         n = _emit(doc, start, end, kind, n, d, a, z, PHONE)
                     past_number = z
                 if wanted & (1 << NATIONAL_ID) and i >= past_token:
-                    if _beside_capital(data, s, e, i, past):
+                    z = i + 1
+                    while z < e and cls[data[z]] & DIGIT:
+                        z += 1
+                    if _beside_capital(data, s, e, i, z):
                         a, z, found = token(data, cls, past_token, e, i, shapes)
                         if found:
                             n = _emit(doc, start, end, kind, n, d, a, z, NATIONAL_ID)
@@ -232,8 +231,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
                     and _is_long_iban(data, cls, e, i + 2)
                 ):
                     n = _emit(doc, start, end, kind, n, d, i - 2, min(e, i - 2 + IBAN_BYTES), IBAN)
-                in_address = (past < e and cls[data[past]] & HEX) or (i > s and cls[data[i - 1]] & HEX)
-                if wanted & (1 << IP) and i >= past_address and in_address:
+                if wanted & (1 << IP) and i >= past_address:
                     a, z, found = address(data, cls, past_address, e, i)
                     if found:
                         n = _emit(doc, start, end, kind, n, d, a, z, IP)

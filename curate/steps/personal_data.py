@@ -49,7 +49,7 @@ class PersonalData(Step):
     is missed, and with `curate audit pii RUN` it can be measured. Which phone numbers exist depends on the installed
     version of `phonenumbers`.
 
-    Reads text; the result depends on the document alone. About 300 MB/s per core on prose and web text with the fast engine,
+    Reads text; the result depends on the document alone. About 450 MB/s per core on prose and web text with the fast engine,
     0.1 MB/s with Presidio.
     """
 
