@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from curate import steps
 from curate.apply import outcomes
 from curate.step import Verdict
+from curate.steps.bounds import Bound, judge
 from curate.steps.quality import GopherQuality
 
 OFF: dict[str, Any] = {
@@ -138,3 +140,14 @@ def test_stop_words_count_once_or_wherever_they_stand_and_in_any_case_where_aske
     assert verdict(text, **settings, stop_words_case="ignore") == ("gopher.few_stop_words", 2)
     assert verdict(text, **settings, stop_words_by="occurrence", stop_words_case="ignore") == ("gopher.few_stop_words", 4)
     assert verdict(text, **settings, stop_words=("The",), stop_words_case="ignore") == ("gopher.few_stop_words", 1)
+
+
+def test_a_verdict_is_the_same_whether_measured_or_not() -> None:
+    numbers = np.array([0.0, 1.0, 2.0, np.nan, 3.0])
+    bounds = (Bound("a.low", numbers, at_least=1), Bound("a.none", numbers), Bound("a.high", numbers, at_least=0, at_most=2))
+    with_, without = judge(bounds, 5), judge(bounds, 5, measure=False)
+    assert with_.keep.to_pylist() == without.keep.to_pylist() == [False, True, True, True, False]
+    assert with_.reason.to_pylist() == without.reason.to_pylist() == ["a.low", None, None, None, "a.high"]
+    assert with_.value is not None and without.value is not None
+    assert with_.value.to_pylist() == without.value.to_pylist() == [0.0, None, None, None, 3.0]
+    assert [m.reason for m in with_.measured] == ["a.low", "a.high"] and not without.measured
