@@ -18,7 +18,7 @@ from curate.kernels.lanes import ones, prefetch, trailing_zeros
 
 CHUNK = 128  # words of one round
 HEAD = 8  # 64-bit words before the vector of a slot: 4 for the bytes of the word, then COUNT and MARK; a cache line
-COUNT, MARK = 4, 5  # number of rows; fastText's hash of the word as a sign-extended int32, or LABEL_WORD
+COUNT, MARK = 4, 5  # number of rows; LABEL_WORD, or, where word n-grams need it, fastText's hash of the word as a sign-extended int32
 WORD = 16  # numbers kept of each word of a chunk: 4 for its bytes, then these
 SLOT, SIZE, START, SHORT, HOME, HASHED, ROW, FIRST, LAST = (np.uint64(i) for i in range(4, 13))
 _ODD = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F)  # of high weight, from splitmix64 and wyhash
