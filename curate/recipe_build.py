@@ -17,6 +17,7 @@ from curate.plugins import NAME
 from curate.recipe_nodes import DatasetNode, SpecialNode, Write
 from curate.recipe_overrides import step_name
 from curate.recipe_steps import Scope, StepDraft, build_steps
+from curate.recipe_write import wrong_settings
 from curate.recipe_yaml import Item, Mark, Problems, as_item, mapping, sequence
 from curate.settings import build, dump, fields, shown
 
@@ -258,13 +259,15 @@ class Builder:
         if given is None or given.value is None:
             return Write()
         form = given.value.get("format") if given.is_mapping else given
-        if form is None:
-            return Write("parquet", given.without("format").plain())
-        known = registry.names("writers")
-        if form.value not in known:
-            near = registry.nearest(str(form.value), known)
+        settings = given.without("format").plain() if given.is_mapping else {}
+        known, name = registry.names("writers"), "parquet" if form is None else str(form.value)
+        if form is not None and form.value not in known:
+            near = registry.nearest(name, known)
             self.problems.add(form.mark, f"write.format must be one of {', '.join(known)}, got {shown(form.plain())}.{near}")
-        return Write(str(form.value), given.without("format").plain() if given.is_mapping else {})
+        elif settings and (writer := self.scope.load("writers", name, given.mark)) is not None:
+            for key, sentence in wrong_settings(name, writer, settings):
+                self.problems.add(given.key_mark(key), sentence)
+        return Write(name, settings)
 
     def _with_writers_step(self, item: Item) -> Item:
         """The dataset with the step that its writer needs as the last one: a form that can't hold every row says so in the ledger."""

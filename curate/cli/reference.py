@@ -18,6 +18,7 @@ import typer
 from curate import describe, registry
 from curate.cli.app import COMMANDS
 from curate.cli.output import OPTIONS
+from curate.recipe_write import settings_of
 
 OWN = ("curate.", "formats.", "train.")
 SHARED = ("mode", "checkpoint")  # settings of steps that are told once
@@ -115,8 +116,14 @@ def _readers() -> Iterator[str]:
     yield "# Readers and writers\n"
     yield "`read: {NAME: PATHS, setting: value}`; `write: {format: NAME, setting: value}`. A setting that no table names is refused.\n"
     yield from _entries("readers", "reader ")
-    yield "## writers\n\n| format | what |\n|---|---|"
-    yield from (f"| `{name}` | {_cell(_doc(cls).partition(chr(10))[0])} |" for name, cls in _own("writers"))
+    yield "## writers\n\n| format | what | settings |\n|---|---|---|"
+    yield from (f"| `{name}` | {_cell(_doc(cls).partition(chr(10))[0])} | {_writer_settings(cls)} |" for name, cls in _own("writers"))
+
+
+def _writer_settings(cls: type) -> str:
+    """The settings of a writer with their defaults; what it hands on to `convert` stands with that step."""
+    own = [p for p in settings_of(cls).values() if p.kind is not p.VAR_KEYWORD]
+    return ", ".join(f"`{p.name}: {str(p.default).lower() if isinstance(p.default, bool) else p.default}`" for p in own)
 
 
 def _entries(kind: str, before: str = "") -> Iterator[str]:

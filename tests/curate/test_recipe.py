@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ datasets:
       - filter: score > 1
       - dedup_minhash: {bands: 20, checkpoint: true}
       - decontaminate: ["bench/*.jsonl"]
-    write: {format: jsonl, compression: zstd}
+    write: {format: jsonl, file_bytes: 1000000}
     keep_dropped: all
     max_quarantine: 0.5
   docs: {read: {installed_docs: {max_mb: 3}}}
@@ -90,7 +91,7 @@ def test_whole_grammar(write: Callable[[str], str], tmp_path: Path) -> None:
     assert web.steps[1].model_dump() == {"checkpoint": False, "keep": ("en",), "min_score": 0.7, "mode": "annotate"}
     assert [step.checkpoint for step in web.steps] == [False, False, False, False, True, False]
     assert web.steps[5].model_dump()["against"] == (str(tmp_path / "bench/x.jsonl"), str(tmp_path / "bench/y.jsonl"))
-    assert (web.write, web.keep_dropped, web.max_quarantine) == (Write("jsonl", {"compression": "zstd"}), "all", 0.5)
+    assert (web.write, web.keep_dropped, web.max_quarantine) == (Write("jsonl", {"file_bytes": 1000000}), "all", 0.5)
     assert dataset(recipe, "docs").reader.model_dump()["max_mb"] == 3  # type: ignore[union-attr]
     tokens = dataset(recipe, "tokens")
     assert (tokens.reader, tokens.upstream, tokens.write) == (None, "web", Write())
@@ -442,3 +443,21 @@ def test_any_value_anywhere_is_loaded_or_refused(write: Callable[[str], str], ne
         if way:
             load_recipe(write(GOOD), [f"{'.'.join(map(str, way))}={json.dumps(new)}"])
     assert refused > 10
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            "{jsonl: out}",
+            "write has no setting 'jsonl' for parquet. It takes: group_bytes, file_bytes. The form is named by `write: jsonl`",
+        ),
+        ("{format: jsonl, group_bytse: 3}", "write has no setting 'group_bytse' for jsonl. Did you mean 'group_bytes'?"),
+        ("{file_bytes: 12MB}", "write.file_bytes must be a whole number above 0, got '12MB'."),
+        ("{file_bytes: 0}", "write.file_bytes must be a whole number above 0, got 0."),
+    ],
+)
+def test_settings_of_a_writer_that_it_does_not_take(write: Callable[[str], str], given: str, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(sentence)) as error:
+        load_recipe(write(MIN + f"write: {given}\n"))
+    assert "r.yaml:2: " in str(error.value)

@@ -338,3 +338,15 @@ def test_every_format_can_be_named_in_a_recipe() -> None:
     assert set(FORMATS) - {"task"} <= set(names.names("writers"))
     for name in sorted(set(FORMATS) - {"task"}):
         assert names.load("writers", name).format == name
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [("ids: 1", "write.ids must be true or false, got 1."), ("into: 3", "write.into must be text, got 3."),
+     ("foo: 3", "the format 'messages' has no setting 'foo'")],
+)  # fmt: skip
+def test_settings_of_a_writer_that_it_does_not_take(tmp_path: Path, given: str, sentence: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"messages": []}\n')
+    (tmp_path / "r.yaml").write_text(f"read: {{jsonl: a.jsonl, format: messages}}\nwrite: {{format: messages, {given}}}\n")
+    with pytest.raises(RecipeError, match=sentence):
+        curate.load_recipe(tmp_path / "r.yaml")
