@@ -169,6 +169,9 @@ class LocalExecutor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for worker in [*self._pool, *([self._wide] if self._wide is not None else [])]:
+        workers = [*self._pool, *([self._wide] if self._wide is not None else [])]
+        for worker in workers:
+            worker.process.kill()  # all of them, before the first is waited for
+        for worker in workers:
             worker.stop()
         self._pool, self._wide = [], None

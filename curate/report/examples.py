@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.report.documents import Place, find, rows_at
@@ -131,21 +133,31 @@ def clusters(run: RunFolder, name: str, dropped: Dropped) -> list[Cluster]:
     files = run.beside(name, "ledger")
     if not partners or not files:
         return []
-    import polars as pl
-
-    drops = pl.scan_parquet(files).filter(pl.col("partner").is_in(list(partners)) & pl.col("step").str.starts_with("dedup"))
-    sizes = drops.group_by("step", "partner").len().sort(["len", "partner"], descending=[True, False]).head(CLUSTERS).collect()
-    shown = {partner: partners[partner][:MEMBERS] for partner in sizes["partner"]}
+    sizes = _removed_for(files, pa.array(list(partners), pa.string()))
+    largest = sorted(sizes.items(), key=lambda entry: (-entry[1], entry[0][1], entry[0][0]))[:CLUSTERS]
+    shown = {partner: partners[partner][:MEMBERS] for (_, partner), _ in largest}
     rows = dropped.read([row for mine in shown.values() for row in mine])
     kept: dict[str, str] = {}
     places = find(run.parts(name), shown)
     for place, row in rows_at(places, ["text"]).items():
         kept.setdefault(place.id, row.get("text") or "")
     made = []
-    for step, partner, size in sizes.iter_rows():
+    for (step, partner), size in largest:
         pairs = [_pair(kept.get(partner), rows[row]) for row in shown[partner] if rows[row]["drop_step"] == step]
         made.append(Cluster(step, visible(partner, 200), size, pairs))
     return made
+
+
+def _removed_for(files: Sequence[Path], partners: pa.StringArray) -> Counter[tuple[str, str]]:
+    """How many documents each deduplicating step removed for each of these partners: (step, partner) -> count."""
+    found: Counter[tuple[str, str]] = Counter()
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(1 << 16, columns=["step", "partner"], use_threads=False):
+            batch = batch.filter(pc.and_(pc.is_in(batch.column("partner"), partners), pc.starts_with(batch.column("step"), "dedup")))
+            for step in batch.column("step").unique().to_pylist():
+                mine = batch.filter(pc.equal(batch.column("step"), step)).column("partner").value_counts()
+                found.update({(step, entry["values"]): entry["counts"] for entry in mine.to_pylist()})
+    return found
 
 
 def _pair(kept: str | None, row: Mapping[str, Any]) -> Pair:
