@@ -23,6 +23,7 @@ from curate import errors
 from curate.errors import RunError
 from curate.executors.compiling import Schedule, compile_modules
 from curate.executors.executor import Progress
+from curate.executors.nursery import AVAILABLE, Nursery
 
 WARM_UP_PROCESSES = 4  # more would mostly compile the small kernels that all modules share
 MAX_DEATHS = 200  # of one task; the worker itself gives up much sooner where nothing moves
@@ -33,10 +34,9 @@ KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes of processes that some
 class _Worker:
     """A process and our end of its pipe."""
 
-    def __init__(self, wide: bool) -> None:
+    def __init__(self, wide: bool, nursery: Nursery | None = None) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", "curate.executors.process", str(theirs.fileno()), *(["wide"] if wide else [])]
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self.process = nursery.fork(theirs.fileno()) if nursery is not None else _started(theirs.fileno(), wide)
         theirs.close()
         self.pipe: Connection = Connection(ours.detach())
         self.task: int | None = None
@@ -51,6 +51,11 @@ class _Worker:
         self.pipe.close()
         self.process.kill()
         self.process.wait()
+
+
+def _started(pipe: int, wide: bool) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "curate.executors.process", str(pipe), *(["wide"] if wide else [])]
+    return subprocess.Popen(command, pass_fds=[pipe], stdin=subprocess.DEVNULL)
 
 
 class _Deaths:
@@ -82,11 +87,12 @@ class LocalExecutor:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._pool: list[_Worker] = []
         self._wide: _Worker | None = None
+        self._nursery: Nursery | None = None
 
     def start(self, tasks: int) -> None:
         """Start the processes for so many tasks: they import what every task needs while the parent gets the first one ready."""
         while len(self._pool) < min(self.workers, tasks):
-            self._pool.append(_Worker(wide=False))
+            self._pool.append(self._new())
 
     def warm_up(self, modules: Sequence[str]) -> None:
         """Compile these kernel modules once, in the first workers, before tasks make all of them want it at the same time."""
@@ -161,17 +167,28 @@ class LocalExecutor:
                 return worker
             worker.stop()
             self._pool.remove(worker)
-        worker = _Worker(wide=False)
-        self._pool.append(worker)
-        return worker
+        self._pool.append(self._new())
+        return self._pool[-1]
+
+    def _new(self) -> _Worker:
+        """A worker for tasks that take one core each."""
+        if self.workers == 1 or not AVAILABLE:
+            return _Worker(wide=False)
+        if self._nursery is not None and not self._nursery.lives():
+            self._nursery.stop()
+            self._nursery = None
+        self._nursery = self._nursery or Nursery()
+        return _Worker(False, self._nursery)
 
     def __enter__(self) -> LocalExecutor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         workers = [*self._pool, *([self._wide] if self._wide is not None else [])]
+        if self._nursery is not None:
+            self._nursery.stop()
         for worker in workers:
             worker.process.kill()  # all of them, before the first is waited for
         for worker in workers:
             worker.stop()
-        self._pool, self._wide = [], None
+        self._pool, self._wide, self._nursery = [], None, None

@@ -1,6 +1,7 @@
 """A worker process: `python -m curate.executors.process FD`. Takes tasks from a pipe until it closes.
 
-Started as a fresh interpreter: nothing is forked after threads exist, and a user's script is not imported again.
+A fresh interpreter, or forked by one that only imported (`nursery.py`): nothing is forked after threads exist, and a user's
+script is not imported again.
 It owns one core: kernels, Arrow and polars run single-threaded; it keeps memory between batches. It ignores Ctrl-C (the parent decides) and dies with
 its parent.
 """
@@ -12,13 +13,14 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from curate.executors import cpu_compute
+from curate.executors import cpu_compute, nursery
 
 ONE_THREAD = {
     "NUMBA_NUM_THREADS": "1",
@@ -120,22 +122,37 @@ def _import_engine() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Entry point of the process."""
+    """Entry point of the process: FD, or FD and "wide" or "nursery"."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    wide = arguments[1:] == ["wide"]
-    if wide:
+    descriptor, kind = int(arguments[0]), "".join(arguments[1:])
+    if kind == "wide":
         cpu_compute.set_up()
+        import pyarrow  # noqa: F401
     else:
-        os.environ.update(ONE_THREAD)
-        cpu_compute.set_up_worker()
+        _set_up_narrow(alone=kind == "nursery")
+    if kind == "nursery":
+        nursery.rear(socket.socket(fileno=descriptor), _work)
+        os._exit(0)  # nothing to tidy up
+    else:
+        _work(descriptor)
+
+
+def _set_up_narrow(alone: bool) -> None:
+    """One core, one thread, and what every task needs imported. alone: without any thread of a library."""
+    os.environ.update(ONE_THREAD)
+    cpu_compute.set_up_worker()
+    if alone:
+        nursery.start_alone()
     import pyarrow as pa
 
-    if not wide:
-        pa.set_cpu_count(1)
-        pa.set_io_thread_count(1)
-        _import_engine()
-    connection: Any = Connection(int(arguments[0]))
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    _import_engine()
+
+
+def _work(descriptor: int) -> None:
+    connection: Any = Connection(descriptor)
     with contextlib.suppress(BrokenPipeError):
         serve(connection)
 

@@ -24,7 +24,7 @@ def start(recipe: Path, out: Path) -> subprocess.Popen[bytes]:
 
 
 def children(parent: int) -> list[int]:
-    """Processes whose parent is `parent`."""
+    """Processes below `parent`: what forks the workers, and the workers."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -33,7 +33,7 @@ def children(parent: int) -> list[int]:
             except OSError:
                 continue
             if int(fields[1]) == parent:
-                found.append(int(folder.name))
+                found += [int(folder.name), *children(int(folder.name))]
     return found
 
 

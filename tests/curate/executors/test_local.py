@@ -47,7 +47,8 @@ def test_files_of_the_users_folder_are_no_modules_of_a_worker(tmp_path: Path, mo
     assert [task for task in ended if task >= 0] == [0]
 
 
-def test_processes_that_cannot_start_end_the_run_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_that_cannot_start_end_the_run_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     """Not after the two hundred deaths that a task may have: nothing is wrong with the task."""
     started = tmp_path / "started"
     broken = tmp_path / "python"
@@ -55,6 +56,9 @@ def test_processes_that_cannot_start_end_the_run_soon(tmp_path: Path, monkeypatc
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     folder = Store(tmp_path / "out").open_stage("s", "0" * 12, {"kind": "documents", "label": "s"})
-    with LocalExecutor(1) as executor, pytest.raises(RunError, match="3 worker processes ended before their first task, the last with 9"):
+    with (
+        LocalExecutor(workers) as executor,
+        pytest.raises(RunError, match="3 worker processes ended before their first task, the last with 9"),
+    ):
         executor.run(str(folder.job), [0, 1, 2, 3], lambda task, rows, size, said="", share=0.0: None)
-    assert started.read_text().count("once") == 3
+    assert started.read_text().count("once") <= 3
