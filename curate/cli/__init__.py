@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
-import threading
 
 
 def main() -> None:
     """Console script `curate`: run a command; errors meant for people are printed without a traceback."""
+    from curate.cli.app import build_app
     from curate.errors import CurateError
 
     # pydantic would look through the metadata of all installed packages for plugins: 0.05 s in a large environment, for none.
@@ -17,7 +16,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     as_json = "--json" in arguments
     try:
-        code = _run(arguments, as_json)
+        code = build_app(arguments)(prog_name="curate", standalone_mode=not as_json)
+        sys.exit(code if isinstance(code, int) else 0)
     except CurateError as error:
         _tell(error, error.exit_code, as_json, bool({"--verbose", "-v"} & set(arguments)))
         sys.exit(error.exit_code)
@@ -29,33 +29,6 @@ def main() -> None:
         exit_code = int(getattr(error, "exit_code", 2))  # a word on the command line that is none; told as text without --json
         _tell(error, exit_code, as_json)
         sys.exit(exit_code)
-    _leave(code)
-
-
-def _run(arguments: list[str], as_json: bool) -> int:
-    """Run the command and return its exit code."""
-    from curate.cli.app import build_app
-
-    try:
-        code = build_app(arguments)(prog_name="curate", standalone_mode=not as_json)
-    except SystemExit as error:
-        code = error.code
-    if code is not None and not isinstance(code, int):
-        sys.exit(code)
-    return code or 0
-
-
-def _leave(code: int) -> None:
-    """End without taking apart what numpy, Arrow and pydantic hold: that takes 0.15 s, and the system does it at once."""
-    if threading.active_count() > 1:
-        sys.exit(code)
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        code = 0
-    os._exit(code)
 
 
 def _tell(error: Exception, exit_code: int, as_json: bool, with_traceback: bool = False) -> None:
