@@ -81,7 +81,7 @@ def run(
 
     out: default runs/<recipe name>; with `sample` the folder's name gets the suffix @sample
     set: overrides such as "datasets.web.steps.language.min_score=0.8"
-    executor: "local", "ray", or one that `make_executor` made and that runs already
+    executor: "local", "ray", or one that `make_executor` made and that runs already, with its own number of workers
     Raises RecipeError before anything is written, RunError where the run stopped (call again to resume).
     """
     with make_executor(executor, workers) if isinstance(executor, str) else nullcontext(executor) as runner:

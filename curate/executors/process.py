@@ -128,7 +128,6 @@ def main(arguments: list[str]) -> None:
     descriptor, kind = int(arguments[0]), "".join(arguments[1:])
     if kind == "wide":
         cpu_compute.set_up()
-        import pyarrow  # noqa: F401
     else:
         _set_up_narrow(alone=kind == "nursery")
     if kind == "nursery":

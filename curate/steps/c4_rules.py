@@ -79,7 +79,7 @@ class C4(Step):
         return tuple(reason for reason, wanted in zip(_REASONS, on, strict=True) if wanted)
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels."""
+        """Return the batch function."""
         from curate.kernels import c4lines as kernel
 
         rules = (

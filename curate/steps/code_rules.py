@@ -102,7 +102,7 @@ class Code(Step):
         return tuple(Signal(column, setting, side) for _, column, _, setting, side in _RULES)
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels."""
+        """Return the batch function."""
         from curate.kernels import codestats as kernel
         from curate.kernels.characters import character_bits
 

@@ -197,8 +197,6 @@ class DedupExact(CorpusStep):
         if phase == "filter":
             assert self.bloom is not None
             return bloom_filter(self.bloom.expected, self.bloom.false_positive, REASON)
-        import curate.kernels.content_hash  # noqa: F401  compiled or loaded here, not at the first batch
-
         if phase == "stays":
             return self._stays
 

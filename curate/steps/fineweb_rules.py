@@ -72,7 +72,7 @@ class FineWeb(Step):
         return ("fineweb.empty", *(reason for reason, bound in reasons if bound is not None))
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels."""
+        """Return the batch function."""
         from curate.kernels.textstats import newline_counts
 
         def run(batch: pa.RecordBatch) -> Outcome:

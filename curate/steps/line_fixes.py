@@ -79,7 +79,7 @@ class LineRules(Step):
         return (Signal(_REMOVED_WORDS, "max_removed_words", "at_most"), Signal(_REMOVED_CHARS, "max_removed_bytes", "at_most"))
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels."""
+        """Return the batch function."""
         from curate.kernels import linefix as kernel
         from curate.kernels.characters import character_bits
 

@@ -87,8 +87,6 @@ class DedupLines(CorpusStep):
         """Return the function of that phase."""
         if phase == "repeats":
             return _repeats
-        import curate.kernels.text_units  # noqa: F401  compiled or loaded here, not at the first batch
-
         if phase == "cuts":
             return lambda batch, side: self._cuts(batch, side["repeats"], ctx)
         return lambda batch, side: self._spans(batch)

@@ -95,7 +95,7 @@ class Madlad(Step):
         return (Asset(self.model or str(lid_176_path()), "model"),) if "language" in self.rules else ()
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels, loads the language model."""
+        """Return the batch function; loads the language model."""
         from curate.kernels import patterns
         from curate.kernels import questionable as kernel
         from curate.kernels.characters import character_bits

@@ -219,9 +219,6 @@ class DedupMinhash(CorpusStep):
 
     def bind_phase(self, phase: str, ctx: Context) -> DocumentsFn | RecordsFn:
         """Return the function of that phase."""
-        import curate.kernels.assignment
-        import curate.kernels.near_duplicates  # noqa: F401  kernels are compiled or loaded here, not at the first batch
-
         if phase in ("sets", "keys", "postings"):
             return sorted_postings if phase == "postings" else self._sets(ctx) if phase == "sets" else self._keys(ctx)
         if phase == "buckets":

@@ -90,7 +90,7 @@ class GopherQuality(Step):
         return tuple(reason for reason, setting in _REASONS if getattr(self, setting) is not None)
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels."""
+        """Return the batch function."""
         from curate.kernels.strings import views
         from curate.kernels.textstats import line_counts, word_counts
 

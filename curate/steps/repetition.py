@@ -87,7 +87,7 @@ class GopherRepetition(Step):
         return (*empty, *(f"{self.name}.{reason}" for reason, _, setting in _SHARES if getattr(self, setting) is not None))
 
     def bind(self, ctx: Context) -> BatchFn:
-        """Return the batch function; compiles the kernels."""
+        """Return the batch function."""
         settings = [getattr(self, setting) for _, _, setting in _SHARES]
         bounds = np.array([np.inf if bound is None else bound for bound in settings])
         everything = self.mode == "annotate"

@@ -61,7 +61,7 @@ class Sketcher(Protocol):
 
 
 def make_sketcher(sketch: Sketch, ctx: Context) -> Sketcher:
-    """The sketcher of these settings; kernels are loaded here. MissingDependency where a signature needs a package."""
+    """The sketcher of these settings. MissingDependency where a signature needs a package."""
     if sketch.signature == "curate":
         return _Own(sketch, ctx)
     from curate.steps.foreign_signatures import ForeignSketcher

@@ -94,9 +94,6 @@ class DedupSubstrings(CorpusStep):
             return lambda records: decide(records, self.keep_first)
         if phase == "compare":
             return lambda records: repeated(records, self.keep_first)
-        import curate.kernels.anchors
-        import curate.kernels.text_units  # noqa: F401  compiled or loaded here, not at the first batch
-
         if phase == "anchors":
             return lambda batch, side: self._anchors(batch, ctx)
         if phase == "runs":
