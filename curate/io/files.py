@@ -124,9 +124,18 @@ def _local(where: str, suffixes: Sequence[str]) -> tuple[str, dict[str, tuple[in
         root, names = _fixed(where), _matches(where, suffixes)
     listed = {}
     for name in names:
-        stat = os.stat(name)
+        try:
+            stat = os.stat(name)
+        except OSError as error:
+            raise DataError(f"{name}: {_unreadable(name, error)}") from error
         listed[name] = (stat.st_size, local_fingerprint(stat))
     return root, listed
+
+
+def _unreadable(name: str, error: OSError) -> str:
+    if os.path.islink(name):
+        return f"is a link to {os.readlink(name)}, which can't be read ({_cause(error)}). Restore what it points at or remove the link."
+    return f"can't be read ({_cause(error)}), though its folder lists it. Run again when nothing writes to the folder."
 
 
 def _matches(pattern: str, suffixes: Sequence[str]) -> Iterator[str]:
@@ -138,9 +147,31 @@ def _matches(pattern: str, suffixes: Sequence[str]) -> Iterator[str]:
 
 
 def _walk(folder: str, suffixes: Sequence[str]) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if f[0] not in "._"]
+    links = _Links(folder)
+    for parent, folders, names in os.walk(folder, onerror=_unlisted, followlinks=True):
+        folders[:] = [f for f in sorted(folders) if f[0] not in "._" and links.leads_on(os.path.join(parent, f))]
         yield from (os.path.join(parent, n) for n in names if _wanted(n, suffixes))
+
+
+def _unlisted(error: OSError) -> None:
+    raise DataError(f"{error.filename}: can't be listed ({_cause(error)}). Allow it or leave the folder out.") from error
+
+
+class _Links:
+    """Which links to folders a walk follows: each target once, and none that lies within the tree or holds it."""
+
+    def __init__(self, top: str) -> None:
+        self._top = os.path.realpath(top)
+        self._followed: set[str] = set()
+
+    def leads_on(self, folder: str) -> bool:
+        if not os.path.islink(folder):
+            return True
+        target = os.path.realpath(folder)
+        if target in self._followed or os.path.commonpath([target, self._top]) in (target, self._top):
+            return False
+        self._followed.add(target)
+        return True
 
 
 def _wanted(name: str, suffixes: Iterable[str]) -> bool:

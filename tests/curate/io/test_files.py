@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -58,7 +61,47 @@ def test_nothing_there(tree: Path, path: str) -> None:
         list_files([path], str(tree), SUFFIXES, "jsonl")
 
 
-def test_any_fsspec_url() -> None:
+def test_a_link_to_nothing_is_named(tree: Path) -> None:
+    (tree / "c" / "gone.jsonl").symlink_to(tree / "away.jsonl")
+    with pytest.raises(DataError, match=r"c/gone\.jsonl: is a link to .*away\.jsonl, which can't be read"):
+        list_files(["c"], str(tree), SUFFIXES, "jsonl")
+    assert [f.path for f in list_files(["d"], str(tree), SUFFIXES, "jsonl")] == ["b.jsonl"]
+
+
+def test_a_file_that_vanishes_while_its_folder_is_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = os.walk
+
+    def walked(*given: Any, **options: Any) -> Iterator[Any]:
+        for found in walk(*given, **options):
+            (tree / "d" / "b.jsonl").unlink()
+            yield found
+
+    monkeypatch.setattr(os, "walk", walked)
+    with pytest.raises(DataError, match=r"d/b\.jsonl: can't be read \(No such file or directory\), though its folder lists it"):
+        list_files(["d"], str(tree), SUFFIXES, "jsonl")
+
+
+def test_a_folder_that_cannot_be_listed(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"c/deep: can't be listed \(Permission denied\)"):
+        list_files(["c"], str(tree), SUFFIXES, "jsonl")
+
+
+def test_links_to_folders_are_followed_once(tree: Path) -> None:
+    for name, target in {"c/other": "d", "c/other2": "d", "c/self": "c", "c/deep/up": ".", "d/back": "c", "c/inner": "c/deep"}.items():
+        (tree / name).symlink_to(tree / target)
+    found = [f.path for f in list_files(["c"], str(tree), SUFFIXES, "jsonl")]
+    assert found == ["a.jsonl.gz", "b.jsonl", "deep/z.ndjson", "other/b.jsonl"]
+
+
+def test_any_fsspec_url(tree: Path) -> None:
     memory = fsspec.filesystem("memory")
     for name in ("/m/a/x.jsonl", "/m/a/y.jsonl", "/m/b/x.jsonl"):
         memory.pipe(name, b'{"text":"%s"}\n' % name.encode())
@@ -69,7 +112,7 @@ def test_any_fsspec_url() -> None:
     texts = [t for s in reader.splits("/", 5) for r in reader.read(s, "d") for t in r.batch.column("text").to_pylist()]
     assert texts == ["/m/a/x.jsonl", "/m/a/y.jsonl"]
     with pytest.raises(DataError, match="one file system"):
-        list_files(["memory://m/a", "/tmp"], "/", ("",), "jsonl")
+        list_files(["memory://m/a", str(tree)], "/", ("",), "jsonl")
     with pytest.raises(DataError, match="nothing to read"):
         list_files(["memory://m/none*"], "/", SUFFIXES, "jsonl")
 
