@@ -14,6 +14,7 @@ import zstandard
 from hypothesis import settings
 
 settings.register_profile("any_machine", deadline=None)  # no test is about time, and cores may be busy
+settings.register_profile("same_every_time", deadline=None, derandomize=True)  # for .ci/run: what lands is not a matter of luck
 settings.load_profile("any_machine")
 
 

@@ -29,6 +29,7 @@ from formats.selection.pool import F64, I64, Bools, Pool, clusters, first_of, pl
 OUTCOMES = ("unscored", "truncated", "empty", "failed", "below", "duplicate", "outranked", "budget", "chosen")
 UNSCORED, TRUNCATED, EMPTY, FAILED, BELOW, DUPLICATE, OUTRANKED, BUDGET, CHOSEN = range(len(OUTCOMES))
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+LARGEST = 1e150  # of scores: sums of its squares are numbers still
 _ITEM = (
     pa.field(ROW, pa.int64()), pa.field("position", pa.int32()), pa.field("same", pa.int64()), pa.field("length", pa.float64()),
     pa.field("flag", pa.int8()), pa.field("random", pa.float64()),
@@ -139,9 +140,9 @@ class Ranking(CorpusStep):
         return np.select([unscored, cut, pool.empty(), failed], [UNSCORED, TRUNCATED, EMPTY, FAILED], CHOSEN).astype(np.int8)
 
     def value(self, items: Mapping[str, Any], usable: Bools) -> F64:
-        """N: what ranks; NaN for candidates that are not usable. Infinities count as the largest numbers."""
+        """N: what ranks; NaN for candidates that are not usable. Infinities, and numbers beyond it, count as LARGEST."""
         group, n = items[ROW], len(items[ROW])
-        scores = [np.nan_to_num(items[f"score_{at}"], nan=np.nan, posinf=1e300, neginf=-1e300) for at in range(len(self.score_names()))]
+        scores = [np.clip(items[f"score_{at}"], -LARGEST, LARGEST) for at in range(len(self.score_names()))]
         if len(scores) > 1 and self.combine == "ranks":
             scores = [_fractional_ranks(s, group, usable) for s in scores]
         if scores and self.combine == "zscores":

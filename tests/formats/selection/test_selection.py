@@ -161,6 +161,17 @@ def test_rules_choose_what_they_say() -> None:
     assert random == {("a", "b"), ("a", "c"), ("a", "d")}
 
 
+@pytest.mark.parametrize("largest", [math.inf, 1e308])
+def test_infinite_scores_rank_first_by_every_rule(largest: float) -> None:
+    row = scored(0.0, largest, 1.0, -largest)
+    for rule in RULES:
+        made = pairs(one(SelectPairs(rule=rule, by="r", right=0.5, max_pairs=1), [row]))  # type: ignore[call-arg]
+        assert made[0][0] == "b" and made[0][1] in "acd", rule
+    for combine in ("mean", "min", "ranks", "zscores"):
+        step = SelectBest(by=["r", "m"], combine=combine)  # type: ignore[call-arg, arg-type]
+        assert answers(one(step, [row]))[0][1] == "b", combine
+
+
 def test_bounds_of_pairs_from_both_sides() -> None:
     def reasons(row: list[dict[str, Any]], **bound: Any) -> list[str | None]:
         verdict = one(SelectPairs(by="r", **bound), [row]).verdict
