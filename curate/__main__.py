@@ -1,5 +1,5 @@
 """`python -m curate` is the command `curate`."""
 
-from curate.cli import main
+from curate.cli import script
 
-main()
+script()

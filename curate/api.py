@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -81,18 +81,27 @@ def run(
 
     out: default runs/<recipe name>; with `sample` the folder's name gets the suffix @sample
     set: overrides such as "datasets.web.steps.language.min_score=0.8"
-    executor: "local", "ray", or one that `make_executor` made and that runs already, with its own number of workers
+    executor: "local", "ray", or one that `make_executor` made and that runs already, with its own number of workers; it ends with the run
     Raises RecipeError before anything is written, RunError where the run stopped (call again to resume).
     """
-    with make_executor(executor, workers) if isinstance(executor, str) else nullcontext(executor) as runner:
+    with make_executor(executor, workers) if isinstance(executor, str) else executor as runner:
         start_early(runner, recipe, out, sample)
         from curate.recipe import load_recipe
         from curate.runner import run_recipe
 
         loaded = load_recipe(os.fspath(recipe), tuple(set), tuple(plugins))
         outcome = run_recipe(loaded, run_folder(loaded.name, out, sample), Announced(runner, display, loaded), display, tuple(only), sample)
-    _describe(outcome.out, display)
+        _dismiss(runner)
+        _describe(outcome.out, display)
     return Result(outcome)
+
+
+def _dismiss(executor: Executor) -> None:
+    """No task comes any more: the processes end while the pages are written."""
+    from curate.executors.local import LocalExecutor
+
+    if isinstance(executor, LocalExecutor):
+        executor.dismiss()
 
 
 def _describe(out: Path, display: Display | None) -> None:
@@ -113,9 +122,11 @@ class Announced:
     def run(self, job_path: str, tasks: Sequence[int], progress: Any, whole_machine: bool = False) -> None:
         """Compile the recipe's kernels once, then run the tasks."""
         from curate.executors.local import LocalExecutor
+        from curate.report.after_run import import_ahead
 
         if isinstance(self._inner, LocalExecutor) and not self._warm and not whole_machine:
             self._inner.start(len(tasks))
+            Thread(target=import_ahead).start()  # this process would wait while the others start
             self._compile(self._inner)
         self._warm = self._warm or not whole_machine
         self._inner.run(job_path, tasks, progress, whole_machine)

@@ -35,10 +35,12 @@ class WorkContext:
         """Return `Words` of every document; the same column (same buffers), or what drops left of it, is split once for all steps."""
         from curate.kernels.words import split_words
 
-        held = self._words.get(split)
+        held = self._words.pop(split, None)
         if held is None or place(text) not in (place(held.text), place(held.left)):
+            held = None  # its memory is what the new words need
             words = split_words(text, split)
         elif place(text) == place(held.text):
+            self._words[split] = held
             return held.words
         else:
             words = words_of_rows(held.words, held.text, text, held.rows)

@@ -6,6 +6,7 @@ A page that is newer than all that it is made of stays as it is, as make would h
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 
@@ -27,6 +28,12 @@ def write_pages(out: Path) -> list[str]:
         except Exception as error:  # noqa: BLE001  a finished run must not fail over its description
             problems.append(f"{name} could not be written ({type(error).__name__}: {error}); `{command} {out}` tries again")
     return problems
+
+
+def import_ahead() -> None:
+    """Import what `write_pages` does, 0.1 to 0.2 s that are better spent while nothing waits for them."""
+    for module in ("jinja2", "numpy.ma", "pyarrow.dataset", "curate.report.card", "curate.report.page"):
+        import_module(module)
 
 
 def up_to_date(out: Path, name: str) -> bool:
