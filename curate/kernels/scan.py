@@ -32,6 +32,7 @@ from curate.kernels.scan_tables import (
     LOCAL,
     NATIONAL_ID,
     NATIONAL_NUMBER,
+    NINE_DIGITS,
     PHONE,
     SEED,
     SSN,
@@ -176,9 +177,10 @@ def _is_long_iban(data, cls, e, i):  # type: ignore[no-untyped-def]
 def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, countries, shapes, rows, doc, start, end, kind):  # type: ignore[no-untyped-def]
     """Write the windows of every document; return how many there are, which may be more than there was room for.
 
-    wanted: bit k for each kind k. cls: as `classes`, with TRIGGER and SEED where `by_byte` has prefixes.
+    wanted: bit k for each kind k, and NINE_DIGITS. cls: as `classes`, with TRIGGER and SEED where `by_byte` has prefixes.
     """
     n = 0
+    bare = 9 if wanted & NINE_DIGITS else 10
     any_number = wanted & ((1 << CARD) | (1 << SSN) | (1 << PHONE) | (1 << NATIONAL_ID))
     for d in range(offsets.size - 1):
         s = offsets[d]
@@ -199,7 +201,7 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
             c = cls[b]
             if c & DIGIT:
                 if any_number and i >= past_number:
-                    z, card, ssn, national, phone = numbers(data, cls, rows, s, e, i)
+                    z, card, ssn, national, phone = numbers(data, cls, rows, s, e, i, bare)
                     a = max(past_number, i - 2)
                     if ssn and wanted & (1 << SSN):
                         n = _emit(doc, start, end, kind, n, d, a, z, SSN)
@@ -271,7 +273,8 @@ def _scan(data, offsets, cls, wanted, text, first, trigger, by_byte, near, count
 def windows(data: U8, offsets: I64, wanted: int, known: Hints) -> Windows:
     """Find the windows of every document.
 
-    data: u8[nbytes] and offsets: i64[n+1], as `curate.kernels.strings.views` gives them; wanted: bit k for kind k.
+    data: u8[nbytes] and offsets: i64[n+1], as `curate.kernels.strings.views` gives them; wanted: bit k for kind k,
+    and NINE_DIGITS where telephone numbers without `+` and leading 0 may have nine digits, not ten at least.
     """
     table = classes()
     if wanted & (1 << KEY):

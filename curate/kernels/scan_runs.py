@@ -19,8 +19,11 @@ _APART = 2 << 5  # no separator of `rows` has these bits
 
 
 @leaf
-def numbers(data, cls, rows, s, e, i):  # type: ignore[no-untyped-def]
-    """Measure the run of digits and separators at its first digit i: (end, a card's groups?, an SSN's?, an identity number's?, phone)."""
+def numbers(data, cls, rows, s, e, i, bare):  # type: ignore[no-untyped-def]
+    """Measure the run of digits and separators at its first digit i: (end, a card's groups?, an SSN's?, an identity number's?, phone).
+
+    bare: the fewest digits of a telephone number without `+` and without a group that begins with 0
+    """
     plus = (i > s and data[i - 1] == _PLUS) or (i > s + 1 and data[i - 2] == _PLUS)
     lead = card = ssn = national = False
     digits = row = longest = 0  # row: digits of the groups up to here that a telephone number may have
@@ -57,7 +60,7 @@ def numbers(data, cls, rows, s, e, i):  # type: ignore[no-untyped-def]
             national = (begins and 9 <= size <= 18 and (z == e or not cls[data[z]] & WORD)) or _is_row(rows, code)
         between = 0
     phone = 0
-    if (plus and digits >= 7) or (longest >= 9 and (digits >= 10 or lead)):
+    if (plus and digits >= 7) or (longest >= 9 and (digits >= bare or lead)):
         phone = MAY_BE_PHONE
     elif longest >= 7:
         phone = IS_LOCAL

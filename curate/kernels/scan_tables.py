@@ -17,6 +17,7 @@ U64 = npt.NDArray[np.uint64]
 # Identity numbers are two kinds of window: tokens of capitals and digits, and runs of digits and separators.
 KINDS = ("key", "credentials", "email", "iban", "card", "ssn", "national_id", "national_number", "ip", "phone")
 KEY, CREDENTIALS, EMAIL, IBAN, CARD, SSN, NATIONAL_ID, NATIONAL_NUMBER, IP, PHONE = range(10)
+NINE_DIGITS = 1 << 32  # beside the bits of kinds: telephone numbers without `+` and leading 0 may have nine digits, not ten at least
 
 DIGIT, NUMERIC, HEX, LOCAL, DOMAIN, WORD, SEED, TRIGGER = (1 << i for i in range(8))
 # Bytes that give keys away, and what stands before each; b"": anything. The scan stops at no others.

@@ -29,6 +29,7 @@ class PiiType(NamedTuple):
     pattern: re.Pattern[bytes]
     span_of: SpanOf
     score: float  # how far pattern and check alone tell the type from look-alikes; Presidio's figures where it has one
+    scan: int = 0  # what the scan must know of it beside its kind
 
 
 STARTS_WINDOW = frozenset({"key", "iban", "credentials"})  # a window of these begins where a match must begin
@@ -168,10 +169,10 @@ def _credentials(text: Document, match: Match) -> Span | None:
 
 def pii_types(regions: tuple[str, ...], public_ips_only: bool) -> dict[str, PiiType]:
     """All kinds by name, in order of priority: where two finds overlap, the earlier one wins."""
-    from curate.kernels.scan_tables import KINDS
+    from curate.kernels.scan_tables import KINDS, NINE_DIGITS
     from curate.steps.pii_ids import NUMBER_PATTERN, TOKEN_PATTERN, national_number, national_token
     from curate.steps.pii_numbers import CARD_PATTERN, IBAN_PATTERN, SSN_PATTERN, card, iban, ssn
-    from curate.steps.pii_phones import PHONE_PATTERN, phone_check
+    from curate.steps.pii_phones import PHONE_PATTERN, has_nine_digits, phone_check
     from curate.steps.pii_secrets import KEY_PATTERN, key
 
     table = (
@@ -184,7 +185,7 @@ def pii_types(regions: tuple[str, ...], public_ips_only: bool) -> dict[str, PiiT
         PiiType("national_id", TOKEN_PATTERN, national_token, 0.8),
         PiiType("national_number", NUMBER_PATTERN, national_number, 0.7),
         PiiType("ip", _IP, ip_check(public_ips_only), 0.6),
-        PiiType("phone", PHONE_PATTERN, phone_check(regions), 0.4),
+        PiiType("phone", PHONE_PATTERN, phone_check(regions), 0.4, NINE_DIGITS * has_nine_digits(regions)),
     )
     assert tuple(t.name for t in table) == KINDS
     return {t.name: t for t in table}

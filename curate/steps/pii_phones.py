@@ -102,6 +102,7 @@ class Plan:
         self.prefix = found.national_prefix or ""  # trunk prefix, '' where there is none
         self.sizes = frozenset(found.general_desc.possible_length)
         self.layouts = tuple(_layouts(written))
+        self._telephones = _lengths(found.mobile) | {len(found.fixed_line.example_number or "") if found.fixed_line else 0}
         self._general = found.general_desc.national_number_pattern or "(?!)"
         self._mobile = _described([found.mobile])
         self._kinds = _described([
@@ -129,9 +130,17 @@ class Plan:
             return number[match.end() :]
         return match.expand(self._rewrite) + number[match.end() :]
 
+    def has_nine_digits(self) -> bool:
+        """Whether telephones here have numbers of nine digits that are written without a trunk prefix."""
+        return 9 in self._telephones and any(9 in x.sizes and not x.needs_prefix for x in self.layouts)
+
     def layout(self, number: str) -> Layout | None:
         """The way this number is written; None where the plan has no rule for it."""
         return next((x for x in self.layouts if x.fits(number)), None)
+
+
+def _lengths(kind: PhoneNumberDesc | None) -> set[int]:
+    return set(kind.possible_length) if kind is not None else set()
 
 
 def _described(kinds: list[PhoneNumberDesc | None]) -> str:
@@ -312,6 +321,11 @@ def _is_local(c: Candidate) -> bool:
     ):
         return False
     return not _WIDE.search(c.found)
+
+
+def has_nine_digits(regions: tuple[str, ...]) -> bool:
+    """Whether numbers of nine digits without `+` and leading 0 exist in one of the regions. In the default ones they do not."""
+    return any(plan(region).has_nine_digits() for region in regions)
 
 
 def phone_check(regions: tuple[str, ...]) -> Callable[[memoryview, Match], tuple[int, int] | None]:

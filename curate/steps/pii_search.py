@@ -95,7 +95,7 @@ def _in_bytes(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def find(data: U8, offsets: I64, types: Mapping[str, PiiType]) -> Finds:
     """Find personal data of the given types in every document. Documents without windows cost no Python at all."""
     by_kind = [types.get(name) for name in KINDS]
-    wanted = sum(1 << k for k, kind in enumerate(by_kind) if kind is not None)
+    wanted = sum(1 << k | kind.scan for k, kind in enumerate(by_kind) if kind is not None)
     found = windows(data, offsets, wanted, HINTS)
     buffer = data.data
     result: Finds = {}

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -98,24 +98,32 @@ def start_up(bench: Bench, tiny: Corpus) -> dict[str, float]:
     }
 
 
-def repeat(bench: Bench, corpus: Corpus, workers: int, repeats: int, tokenizer: Path | None = None) -> dict[str, Any]:
-    """Run `repeats` times from nothing; figures of every run, and of the last one its manifest."""
-    recipe = bench.recipe(corpus, tokenizer)
-    runs = []
+def repeat(bench: Bench, corpus: Corpus, settings: Mapping[str, tuple[int, Path | None]], repeats: int) -> dict[str, dict[str, Any]]:
+    """Run every setting (workers, tokenizer) `repeats` times from nothing, in turns, since a machine's speed changes from minute to
+    minute: figures of every run, and of the last one what its manifest says."""
+    found: dict[str, dict[str, Any]] = {
+        name: {"workers": workers, "text_mb": corpus.text_bytes / 1e6, "runs": []} for name, (workers, _) in settings.items()
+    }
     for number in range(repeats):
-        used, out = bench.run(recipe, workers)
-        runs.append(used.record(WORKER))
-        say(f"{recipe.stem}, {workers} worker{'s' * (workers > 1)}, run {number + 1}: {used.wall_s:.1f} s wall, {used.cpu_s:.1f} s CPU")
+        for name, (workers, tokenizer) in settings.items():
+            used, out = bench.run(bench.recipe(corpus, tokenizer), workers)
+            found[name]["runs"].append(used.record(WORKER))
+            say(f"{name}, {corpus.folder.name}, run {number + 1}: {used.wall_s:.1f} s wall, {used.cpu_s:.1f} s CPU")
+            if number == repeats - 1:
+                found[name] |= told_by(out)
+    return found
+
+
+def told_by(out: Path) -> dict[str, Any]:
+    """What the manifest of a run says, and which rows its result would keep."""
     manifest = json.loads((out / "manifest.json").read_text())
     entry = manifest["datasets"]["bench"]
     return {
-        "workers": workers,
-        "text_mb": corpus.text_bytes / 1e6,
-        "runs": runs,
         "funnel": [{"step": line["step"], "rows": line["rows"], "mb": round(line["bytes"] / 1e6, 2)} for line in entry["funnel"]],
         "tokens": entry["tokens"],
         "digest": entry["digest"],
         "step_seconds": step_seconds(manifest),
+        **({} if entry["tokens"] else {"kept": kept(read_result(out / "bench"))}),
     }
 
 
@@ -173,11 +181,11 @@ def agreement(ours: pa.Table, theirs: pa.Table) -> dict[str, Any]:
 
 def compare(bench: Bench, part: Corpus, arguments: argparse.Namespace) -> dict[str, Any]:
     """Ours and the peer on the same part of the corpus."""
-    ours = repeat(bench, part, 1, arguments.repeats)
+    ours = repeat(bench, part, {"parquet-1": (1, None)}, arguments.repeats)["parquet-1"]
     our_table = read_result(bench.work / "run" / "bench")
     say(f"datatrove on {part.text_bytes / 1e6:.1f} MB")
     peer, peer_table = run_peer(bench, arguments.peer_python, part)
-    return {"corpus": part.record(), "ours": {**ours, "kept": kept(our_table)}, "peer": peer, "agreement": agreement(our_table, peer_table)}
+    return {"corpus": part.record(), "ours": ours, "peer": peer, "agreement": agreement(our_table, peer_table)}
 
 
 def run_everything(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -198,12 +206,14 @@ def run_everything(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     try:
         found["start_up"] = start_up(bench, make_subset(corpus, work, 0.2))
         tokenizer = train_tokenizer(bench, corpus)
-        runs = found["runs"] = {}
-        for workers in range(1, min(2, len(os.sched_getaffinity(0))) + 1):
-            runs[f"parquet-{workers}"] = repeat(bench, corpus, workers, arguments.repeats)
-            if workers == 1:
-                found["kept"] = kept(read_result(work / "run" / "bench"))
-            runs[f"tokens-{workers}"] = repeat(bench, corpus, workers, arguments.repeats, tokenizer)
+        most = min(2, len(os.sched_getaffinity(0)))
+        settings = {
+            f"{kind}-{workers}": (workers, made)
+            for workers in range(1, most + 1)
+            for kind, made in (("parquet", None), ("tokens", tokenizer))
+        }
+        found["runs"] = repeat(bench, corpus, settings, arguments.repeats)
+        found["kept"] = found["runs"]["parquet-1"].pop("kept")
         if arguments.peer_python:
             found["parts"] = {
                 name: compare(bench, make_subset(corpus, work, share * arguments.peer_mb, source), arguments)

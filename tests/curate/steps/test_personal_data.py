@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -14,12 +16,13 @@ from curate.kernels.scan_tables import KEY
 from curate.kernels.strings import views
 from curate.steps.personal_data import REGIONS, TYPES, PersonalData
 from curate.steps.pii_numbers import luhn, mod97
-from curate.steps.pii_patterns import pii_types, search
+from curate.steps.pii_patterns import PiiType, pii_types, search
 from curate.steps.pii_search import HINTS, TYPE_OF_KIND, Find, find, settle
 from curate.steps.pii_secrets import KEY_PREFIXES
 from tests.reference import pii as naive
 
 ALL = pii_types(REGIONS, False)
+NINE_DIGITS = pii_types(("ES", "PL", "PT", "CZ", "IT"), False)
 
 
 def table(*texts: str | None) -> pa.Table:
@@ -201,6 +204,11 @@ def test_regions_decide_national_forms() -> None:
     assert tagged("03.93.92.16.85", phone="tag", regions=("US",)) == "03.93.92.16.85"
     assert tagged("+33 3 93 92 16 85", phone="tag", regions=()) == "<PHONE>"
     assert tagged("044 668 18 00", phone="tag", regions=("CH",)) == "<PHONE>"
+    written = {"ES": "612 34 56 78", "PT": "912 345 678", "PL": "512 345 678", "CZ": "601 123 456", "IT": "389 698 834"}
+    for region, number in written.items():
+        assert tagged(f"at {number}.", phone="tag", regions=(region,)) == "at <PHONE>."
+        assert tagged(f"at {number}.", phone="tag") == f"at {number}."
+        assert tagged(number.replace(" ", ""), phone="tag", regions=(region,)) == number.replace(" ", "")  # no group, no word
     with pytest.raises(ValidationError, match="unknown regions"):
         PersonalData(regions=("XX",))
 
@@ -276,18 +284,18 @@ def test_windows_find_what_full_patterns_find(texts: list[str]) -> None:
     agree_with_full_patterns(texts)
 
 
-def agree_with_full_patterns(texts: list[str]) -> None:
+def agree_with_full_patterns(texts: list[str], types: Mapping[str, PiiType] = ALL) -> None:
     data, offsets = views(pa.array(["skipped a@b.de", *texts], pa.large_string()).slice(1))
-    ours = find(data, offsets, ALL)
+    ours = find(data, offsets, types)
     for number, text in enumerate(texts):
         raw = text.encode()
-        every = [Find(a, z, k) for k, kind in enumerate(ALL.values()) for a, z in search(kind, memoryview(raw), 0, len(raw))]
+        every = [Find(a, z, k) for k, kind in enumerate(types.values()) for a, z in search(kind, memoryview(raw), 0, len(raw))]
         assert ours.get(number, []) == settle(every)
 
 
 GROUPS = st.one_of(
     st.integers(0, 99999).map(str),
-    st.sampled_from(["0", "00", "030", "0123", "86", "1", "650", "555", "06", "2019", "5550123", "912345678"]),
+    st.sampled_from(["0", "00", "030", "0123", "86", "1", "650", "555", "06", "2019", "5550123", "912345678", "612", "345", "678"]),
 )
 APART = st.sampled_from(
     [" ", " ", "-", "-", ".", "/", "  ", "   ", "(", ")", "+", "\u00a0", "\u2013", ", ", "\n", "x", " tel ", " phone: ", "a", ""]
@@ -298,6 +306,7 @@ APART = st.sampled_from(
 @given(st.lists(st.lists(st.tuples(APART, GROUPS).map("".join), max_size=9).map("".join), min_size=1, max_size=8))
 def test_windows_find_what_full_patterns_find_in_rows_of_numbers(texts: list[str]) -> None:
     agree_with_full_patterns(texts)
+    agree_with_full_patterns(texts, NINE_DIGITS)
 
 
 def test_every_known_beginning_of_a_key_is_seen() -> None:
