@@ -14,24 +14,34 @@ def script() -> NoReturn:
     """Console script `curate`: `main`, and then the end of the process.
 
     What Python does at exit is done (functions of `atexit`, flushing), but for taking apart, object by object, what numpy, Arrow and
-    pydantic hold: that takes up to 0.2 s, and the system frees it at once. Where threads still run, Python ends as it always does.
+    pydantic hold: that takes up to 0.2 s, and the system frees it at once. Where threads still run, or another program (a profiler)
+    has called this, Python ends as it always does.
     """
     try:
         main()
         code: object = 0
     except SystemExit as error:
         code = error.code or 0
-    if not isinstance(code, int) or threading.active_count() > 1:
+    if not isinstance(code, int) or threading.active_count() > 1 or not _is_program():
         sys.exit(code)  # type: ignore[arg-type]
     atexit._run_exitfuncs()
     try:
-        sys.stdout.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed by the caller
+                stream.flush()
     except BrokenPipeError:
         code = 0
     except OSError as error:
         code = _unwritten(error)
-    sys.stderr.flush()
     os._exit(code)
+
+
+def _is_program() -> bool:
+    """Whether this process was started as `curate` or `python -m curate`."""
+    started = sys.modules["__main__"]
+    if started.__spec__ is not None:
+        return started.__spec__.name == "curate.__main__"
+    return os.path.splitext(os.path.basename(getattr(started, "__file__", "")))[0] == "curate"
 
 
 def main() -> None:

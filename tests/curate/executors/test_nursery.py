@@ -118,3 +118,14 @@ def test_a_single_worker_is_a_process_of_its_own() -> None:
     with LocalExecutor(1) as executor:
         executor.start(5)
         assert executor._nursery is None and len(executor._pool) == 1
+
+
+def test_dismissed_workers_end_and_may_be_asked_for_again() -> None:
+    with LocalExecutor(2) as executor:
+        executor.start(2)
+        workers = list(executor._pool)
+        assert all(w.pipe.recv() == ("ready",) for w in workers)
+        executor.dismiss()
+        assert [w.process.wait() for w in workers] == [-signal.SIGKILL] * 2
+        assert executor._worker().pipe.recv() == ("ready",)
+    assert not executor._pool
