@@ -46,7 +46,8 @@ def list_files(paths: Sequence[str], base: str, suffixes: Sequence[str], reader:
     """Every file that `paths` name, once, sorted by path. base: folder that relative paths start from.
 
     Files found in folders must end in one of `suffixes` and not start with '.' or '_'; files named or matched by a glob
-    may have any name. Raises DataError where a path gives nothing.
+    may have any name. Links to folders are followed, each target once. Raises DataError where a path gives nothing, and
+    where a file or folder that is listed can't be looked at.
     """
     found: dict[str, tuple[int, str]] = {}
     roots = []

@@ -6,7 +6,8 @@ libphonenumber), read as compiled patterns: parsing a candidate for ten regions 
 microseconds. A number without `+` and without a leading 0 must also be grouped as its country groups it, and with no
 separators at all it must be a mobile number of its plan; otherwise every order number would be somebody's phone.
 
-Not found: local numbers without area code, national numbers of fewer than 9 digits, vanity numbers (1-800-FLOWERS), short
+Not found: local numbers without area code, national numbers of fewer than 9 digits, of 9 where only a region's rare
+services have so many and no 0 in front, vanity numbers (1-800-FLOWERS), short
 codes, national forms of other regions. Left out on purpose: dates, decimal fractions, and, unless a word such as "phone"
 stands before them, what looks like part of a table, of a hex dump or of an outline, ISBNs, and ten digits in one run.
 After such a word seven digits in groups are enough.
@@ -102,7 +103,7 @@ class Plan:
         self.prefix = found.national_prefix or ""  # trunk prefix, '' where there is none
         self.sizes = frozenset(found.general_desc.possible_length)
         self.layouts = tuple(_layouts(written))
-        self._telephones = _lengths(found.mobile) | {len(found.fixed_line.example_number or "") if found.fixed_line else 0}
+        self._usual_sizes = _usual_sizes(found)
         self._general = found.general_desc.national_number_pattern or "(?!)"
         self._mobile = _described([found.mobile])
         self._kinds = _described([
@@ -132,15 +133,17 @@ class Plan:
 
     def has_nine_digits(self) -> bool:
         """Whether telephones here have numbers of nine digits that are written without a trunk prefix."""
-        return 9 in self._telephones and any(9 in x.sizes and not x.needs_prefix for x in self.layouts)
+        return 9 in self._usual_sizes and any(9 in x.sizes and not x.needs_prefix for x in self.layouts)
 
     def layout(self, number: str) -> Layout | None:
         """The way this number is written; None where the plan has no rule for it."""
         return next((x for x in self.layouts if x.fits(number)), None)
 
 
-def _lengths(kind: PhoneNumberDesc | None) -> set[int]:
-    return set(kind.possible_length) if kind is not None else set()
+def _usual_sizes(found: PhoneMetadata) -> set[int]:
+    """Digits of mobile numbers, and of the example of a fixed line: a plan's possible lengths hold those of rare services too."""
+    mobile = set(found.mobile.possible_length) if found.mobile is not None else set()
+    return mobile | ({len(found.fixed_line.example_number or "")} if found.fixed_line is not None else set())
 
 
 def _described(kinds: list[PhoneNumberDesc | None]) -> str:

@@ -190,14 +190,9 @@ def compare(bench: Bench, part: Corpus, arguments: argparse.Namespace) -> dict[s
 
 def run_everything(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """All measurements in order."""
-    sources = Path(os.environ.get("CURATE_TEST_DATA") or REPOSITORY.parent / "shared" / "data") / "text"
-    found: dict[str, Any] = {
-        "machine": machine(),
-        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}},
-        "commit": commit(),
-    }
+    found = measured_on()
     say("making the corpus")
-    corpus = make_corpus(sources, work, arguments.mb, SEED)
+    corpus = make_corpus(sources(), work, arguments.mb, SEED)
     found["corpus"] = corpus.record()
     say(
         f"{corpus.documents:,} documents ({corpus.copies:,} edited copies), {corpus.text_bytes / 1e6:.1f} MB of text, the longest {corpus.longest_bytes / 1e6:.2f} MB"
@@ -222,6 +217,17 @@ def run_everything(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(bench.cache, ignore_errors=True)
     return found
+
+
+def measured_on() -> dict[str, Any]:
+    """Machine, versions and code that figures belong to."""
+    versions = {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}}
+    return {"machine": machine(), "versions": versions, "commit": commit()}
+
+
+def sources() -> Path:
+    """Folder of the texts that the corpus is made of."""
+    return Path(os.environ.get("CURATE_TEST_DATA") or REPOSITORY.parent / "shared" / "data") / "text"
 
 
 def commit() -> str:

@@ -21,14 +21,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from corpus import Corpus, make_corpus
-from measure import machine
-from pipeline import PACKAGES, REPOSITORY, SEED, Bench, commit, cores, say, train_tokenizer
+from pipeline import REPOSITORY, SEED, Bench, cores, measured_on, say, sources, train_tokenizer
 
 RESULTS = Path(__file__).resolve().parent / "results" / "scaling.json"
 KINDS = {"one": "1 worker", "two": "2 workers", "beside": "two separate runs of 1 worker, side by side"}
@@ -44,7 +42,7 @@ def start(bench: Bench, recipe: Path, name: str, workers: int, on: Sequence[int]
 
 
 def finish(processes: Sequence[subprocess.Popen[bytes]]) -> dict[str, float]:
-    """Wait for all: seconds until the last ended, a mean of their ends, and CPU seconds of all. SystemExit where one failed."""
+    """Wait for all: seconds until they ended, in the mean, and CPU seconds of all together. SystemExit where one failed."""
     started, ends, cpu = time.perf_counter(), [], 0.0
     for _ in processes:
         process, status, used = os.wait4(-1, 0)
@@ -78,17 +76,11 @@ def scale(bench: Bench, corpus: Corpus, turns: int, tokenizer: Path | None) -> d
 
 def run_everything(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """All recipes on all sizes."""
-    sources = Path(os.environ.get("CURATE_TEST_DATA") or REPOSITORY.parent / "shared" / "data") / "text"
-    found: dict[str, Any] = {
-        "machine": machine(),
-        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}},
-        "commit": commit(),
-        "scales": {},
-    }
+    found: dict[str, Any] = {**measured_on(), "scales": {}}
     bench = Bench(work, Path(tempfile.mkdtemp(prefix="kernels-", dir=work)))
     try:
         for mb in arguments.mb:
-            corpus = make_corpus(sources, work, mb, SEED)
+            corpus = make_corpus(sources(), work, mb, SEED)
             say(f"{mb:g} MB: first run, compiles")
             finish([start(bench, bench.recipe(corpus), "alone", 2, cores(2))])
             found["scales"][f"parquet {mb:g}"] = scale(bench, corpus, arguments.turns, None)
