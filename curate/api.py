@@ -126,8 +126,8 @@ class Announced:
 
         if isinstance(self._inner, LocalExecutor) and not self._warm and not whole_machine:
             self._inner.start(len(tasks))
-            Thread(target=import_ahead).start()  # this process would wait while the others start
             self._compile(self._inner)
+            Thread(target=import_ahead).start()  # this process only listens while the first tasks run
         self._warm = self._warm or not whole_machine
         self._inner.run(job_path, tasks, progress, whole_machine)
 

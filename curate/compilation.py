@@ -6,6 +6,7 @@ that makes other steps names them in its settings.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -108,11 +109,16 @@ def _imports(module: str) -> tuple[str, ...]:
 
 def _path(module: str) -> Path | None:
     """The source of a module of curate, or of one that is loaded; None where there is none (a name inside a module)."""
-    if module.partition(".")[0] == "curate":
-        file = HERE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-        return file if module != "curate" and file.is_file() else None
+    if module.startswith("curate."):
+        return _own(module)
     source = getattr(sys.modules.get(module), "__file__", None)
     return Path(source) if source else None
+
+
+@cache
+def _own(module: str) -> Path | None:
+    file = os.path.join(HERE, *module.split(".")[1:]) + ".py"
+    return Path(file) if os.path.isfile(file) else None
 
 
 def _has_kernels(name: str) -> bool:

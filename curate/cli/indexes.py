@@ -23,7 +23,7 @@ IndexArgument = Annotated[Path, typer.Argument(help="The folder that `index:` na
 def info(index: IndexArgument, as_json: JsonOption = False) -> None:
     """Print the versions of an index, the newest first."""
     from curate.duplicate_index import Index
-    from curate.report.funnel import size
+    from curate.report.words import size
 
     versions = [
         {"name": v.name, "parent": v.parent, "segments": len(v.segments), "documents": v.documents, "bytes": v.bytes,
@@ -63,7 +63,7 @@ def merge(
 ) -> None:
     """Add what other indexes hold as a new version. Files are linked; documents of two indexes are not compared with each other."""
     from curate.duplicate_index import Index
-    from curate.report.funnel import size
+    from curate.report.words import size
 
     target, found = Index(index), [_existing(Index(other)) for other in others]
     typer.echo(f"reading {size(sum(v.bytes for other in found for v in _newest(other)))} to test their checksums", err=True)

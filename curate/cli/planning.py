@@ -14,7 +14,7 @@ from curate.cli.estimates import estimates
 from curate.errors import RecipeError
 from curate.node import NodeInput
 from curate.recipe_nodes import DatasetNode, Recipe, SpecialNode
-from curate.report.funnel import size
+from curate.report.words import size
 from curate.runner import check_nodes, forecast
 
 GUARDS = {"decontaminate": "decontamination", "pii": "removal of personal data"}

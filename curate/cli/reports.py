@@ -96,9 +96,9 @@ def push(
     quiet: QuietOption = False,
 ) -> None:
     """Push datasets, card and manifest to the Hugging Face hub; dropped rows and ledgers stay here."""
-    from curate.report.funnel import size
     from curate.report.push import prepare
     from curate.report.push import push as send
+    from curate.report.words import size
 
     upload = prepare(run, repository, dataset or ())
     record = {"repository": repository, "files": [inside for inside, _ in upload.files], "bytes": upload.bytes, "address": None}

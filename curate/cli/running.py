@@ -35,10 +35,11 @@ def run(
 ) -> None:
     """Run a recipe. What is finished is reused; after an interruption the same command goes on."""
     from curate import api
+    from curate.cli import ahead
     from curate.errors import Interrupted
 
     try:
-        with api.make_executor(executor, workers) as runner:
+        with ahead.take(executor, workers) as runner:
             api.start_early(runner, recipe, out, sample)
             from curate.cli.display import make_display
 
@@ -47,11 +48,11 @@ def run(
                                  plugins=plugin or (), display=display)  # fmt: skip
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted; run the same command to go on") from error
-    from rich.console import Console
-
-    from curate.report.funnel import print_summary, print_times
-
     if not quiet:
+        from rich.console import Console
+
+        from curate.report.funnel import print_summary, print_times
+
         console = Console(stderr=as_json)
         print_summary(console, result.manifest, str(result.out), result.seconds, result.tasks["run"], result.tasks["reused"])
         if (result.out / "report.html").exists():
@@ -68,7 +69,7 @@ def gc(
     quiet: QuietOption = False,
 ) -> None:
     """Remove stages and old versions of datasets that the run's manifest does not name."""
-    from curate.report.funnel import size
+    from curate.report.words import size
     from curate.runner import collect_garbage
 
     removed, freed = collect_garbage(run)

@@ -104,7 +104,7 @@ def _seen(found: Finding | None) -> str:
     """What was looked at, as comments."""
     if found is None:
         return ""
-    from curate.report.funnel import size
+    from curate.report.words import size
 
     lines = [f"{found.files:,} {found.reader} file(s), {size(found.bytes)}; {found.rows:,} rows of a sample were looked at."]
     if found.fields:

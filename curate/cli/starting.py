@@ -83,7 +83,7 @@ def _relative(data: str, recipe: Path) -> str:
 
 
 def _summary(found: Finding | None, data: str) -> str:
-    from curate.report.funnel import size
+    from curate.report.words import size
 
     if found is None:
         return f"{data}: nothing there yet, so a recipe for English JSON lines\n"

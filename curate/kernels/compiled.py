@@ -22,10 +22,11 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 import numba
 from numba import types as types
-from numba.core import caching, entrypoints, typeinfer
+from numba.core import entrypoints, typeinfer
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
-from numba.core.runtime import nrt
+
+from curate.kernels.loading import KernelCache
 
 
 def ro(scalar: Any) -> Any:
@@ -75,7 +76,7 @@ class _Unready(CPUDispatcher):
 
     def make_ready(self) -> None:
         """Load it from the cache, or compile it; from then on it takes these types only."""
-        cache: Any = _Cache
+        cache: Any = KernelCache
         with global_compiler_lock:  # the cache's folder is a setting of the process
             with _own_cache(self.py_func), _no_extensions(), typeinfer.register_dispatcher(self):
                 self._cache = cache(self.py_func)
@@ -98,17 +99,6 @@ def make_ready(module: ModuleType) -> None:
     for made in list(vars(module).values()):
         if isinstance(made, _Unready) and made.py_func.__module__ == module.__name__:
             made.make_ready()
-
-
-class _Cache(caching.FunctionCache):
-    """numba's cache without the tables that only compiling needs: they took 0.9 s of the 1.4 s in which a process gets its kernels."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function, or None. numba fills its tables here; its compiler does that too, so a miss loses nothing."""
-        nrt.rtsys.initialize(target_context)
-        load: Any = self._load_overload
-        with self._guard_against_spurious_io_errors():
-            return load(sig, target_context)
 
 
 @contextmanager

@@ -16,10 +16,9 @@ from typing import Any
 
 from curate.report.about import NAME as ABOUT
 from curate.report.about import About, load_about
-from curate.report.funnel import size
 from curate.report.run_folder import RunFolder, open_run
 from curate.report.templates import environment
-from curate.report.words import percent, visible
+from curate.report.words import percent, size, visible
 from curate.store import write_atomic
 
 NAME, MODELS = "card.md", "cards"

@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from curate.report.diff import DatasetDiff, Diff, Moved
-from curate.report.funnel import size
-from curate.report.words import number, percent, visible
+from curate.report.words import number, percent, size, visible
 
 CHANGES_SHOWN, ROWS_SHOWN, TEXT_CHARS, PAIRS_SHOWN = 60, 25, 160, 12
 

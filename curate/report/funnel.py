@@ -10,18 +10,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from curate.report.words import size
+
 BAR_WIDTH = 18
 REASONS_SHOWN = 4
 COUNTS_SHOWN = 12
-
-
-def size(count: float) -> str:
-    """Bytes for people: 1 MB = 10^6 bytes."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} TB"
 
 
 def bar(share: float) -> Text:

@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from curate.report.funnel import drop_text, size
-from curate.report.words import visible
+from curate.report.funnel import drop_text
+from curate.report.words import size, visible
 
 ROWS, CELL_CHARS = 5, 200
 _CELL = "style='text-align:left;vertical-align:top;white-space:normal'"

@@ -10,11 +10,10 @@ from typing import Any
 
 from curate import __version__
 from curate.report.contents import Contents, Plot, contents
-from curate.report.funnel import size
 from curate.report.plots import curve, has_library, histogram
 from curate.report.run_folder import RunFolder
 from curate.report.templates import environment
-from curate.report.words import limits, number, percent
+from curate.report.words import limits, number, percent, size
 from curate.store import write_atomic
 
 NAME = "report.html"

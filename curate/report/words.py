@@ -9,11 +9,20 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 
 def number(value: float) -> str:
     """Short: 1,047, 0.667, 65k, 4.2M."""
-    size = abs(value)
+    large = abs(value)
     for bound, name in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= bound:
+        if large >= bound:
             return f"{value / (bound if name != 'k' else 1e3):.3g}{name}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def size(count: float) -> str:
+    """Bytes for people: 1 MB = 10^6 bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} TB"
 
 
 def percent(share: float) -> str:
