@@ -231,12 +231,12 @@ def sources() -> Path:
 
 
 def commit() -> str:
-    """The commit checked out, '+' where files differ from it; '' outside git."""
+    """The commit checked out, '+' where what is measured differs from it (not its results and their description); '' outside git."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, check=False).stdout.strip()
 
-    return git("rev-parse", "--short=12", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))
+    return git("rev-parse", "--short=12", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", f":!{RESULTS.parent.relative_to(REPOSITORY)}"))
 
 
 def say(text: str) -> None:
