@@ -236,7 +236,9 @@ def commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(REPOSITORY), *words], capture_output=True, text=True, check=False).stdout.strip()
 
-    return git("rev-parse", "--short=12", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", f":!{RESULTS.parent.relative_to(REPOSITORY)}"))
+    return git("rev-parse", "--short=12", "HEAD") + "+" * bool(
+        git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", f":!{RESULTS.parent.relative_to(REPOSITORY)}")
+    )
 
 
 def say(text: str) -> None:
