@@ -40,7 +40,6 @@ def run(
 
     try:
         with ahead.take(executor, workers) as runner:
-            api.start_early(runner, recipe, out, sample)
             from curate.cli.display import make_display
 
             with make_display(quiet) as display:

@@ -15,10 +15,20 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.runtime import nrt
 
 
+class _Kept(caching.CompileResultCacheImpl):
+    """What is written of a compiled function."""
+
+    def reduce(self, cres: Any) -> Any:
+        """Without the environments of inlined functions that hold no constants: each would be made again in its module, which is imported for it."""
+        reduced: Any = super().reduce
+        *kept, environments = reduced(cres)
+        return (*kept, tuple(environment for environment in environments if environment.consts))
+
+
 class KernelCache(caching.FunctionCache):
     """numba's cache of one function, read lazily."""
 
-    _impl_class: Any
+    _impl_class: Any = _Kept
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled function, or None. numba fills its tables here; its compiler does that too, so a miss loses nothing."""
@@ -31,19 +41,6 @@ class KernelCache(caching.FunctionCache):
                 return load(sig, target_context)
         finally:
             codegen._library_class = JITCodeLibrary
-
-
-class _Kept(caching.CompileResultCacheImpl):
-    """What is written of a compiled function."""
-
-    def reduce(self, cres: Any) -> Any:
-        """Without the environments of inlined functions that hold no constants: each would be made again in its module, which is imported for it."""
-        reduced: Any = super().reduce
-        *kept, environments = reduced(cres)
-        return (*kept, tuple(environment for environment in environments if environment.consts))
-
-
-KernelCache._impl_class = _Kept
 
 
 class _Loaded(JITCodeLibrary):

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import typer
 
 from curate.cli import ahead
+from curate.cli.app import build_app
 from curate.executors.local import LocalExecutor
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks for processes in /proc")
@@ -35,6 +37,13 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 )
 def test_what_a_command_line_asks_for(line: str, asked: object) -> None:
     assert ahead._asked(line.split()) == asked
+
+
+def test_all_options_of_the_command_are_known() -> None:
+    command = typer.main.get_command(build_app(["run"])).commands["run"]  # type: ignore[attr-defined]
+    valued = {word for p in command.params if p.param_type_name == "option" and not p.is_flag for word in p.opts}
+    flags = {word for p in command.params if p.param_type_name == "option" and p.is_flag for word in p.opts}
+    assert (valued, flags) == (ahead.WITH_VALUE, ahead.FLAGS)
 
 
 @pytest.fixture
